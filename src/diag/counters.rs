@@ -1,0 +1,107 @@
+//! The page of counters: one relaxed atomic for each thing that is accepted, sent, retried or dropped.
+//!
+//! Any thread adds; nobody resets. A counter that no code adds to fails the tidy test. Names are stable: they are what
+//! the ledger line at SHUTDOWN prints.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// A named count of this process.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Counter { $($(#[$doc])* $variant,)* }
+
+        /// Every counter with its name, in the order of declaration.
+        pub const ALL: &[(Counter, &str)] = &[$((Counter::$variant, $name),)*];
+    };
+}
+
+counters! {
+    // net
+    /// Requests refused with a 4xx because they were malformed.
+    NetMalformed = "net.malformed",
+    /// Requests refused with 413.
+    NetTooLarge = "net.too_large",
+    /// Requests refused with 503 because the byte budget for bodies in flight was used up.
+    NetBusy = "net.busy",
+    /// Connections closed because every slot was taken.
+    NetEvicted = "net.evicted",
+    /// Accept calls that failed.
+    NetAcceptErrors = "net.accept_errors",
+    /// Requests whose handler panicked (answered with 500).
+    NetPanics = "net.panics",
+    // lambda
+    /// `next` calls that failed and were tried again.
+    NextRetries = "lambda.next_retries",
+    /// Events that found the coordinator's inbox full.
+    InboxFull = "lambda.inbox_full",
+    // logs
+    /// Log records that were accepted.
+    LogsAccepted = "logs.accepted",
+    /// Telemetry elements that could not be read.
+    LogsMalformed = "logs.malformed",
+    /// Log records dropped by a processing rule.
+    LogsExcluded = "logs.excluded",
+    /// Log records cut at the intake's limit.
+    LogsTruncated = "logs.truncated",
+    /// Log records dropped because the byte budget was used up.
+    LogsOverflow = "logs.dropped.overflow",
+    /// Log records Lambda says it dropped before delivery.
+    LogsDroppedByPlatform = "logs.dropped.platform",
+    // metrics
+    /// DogStatsD samples that were accepted.
+    MetricsAccepted = "metrics.accepted",
+    /// DogStatsD lines that could not be parsed.
+    MetricsMalformed = "metrics.malformed",
+    /// Samples dropped by the blocklist.
+    MetricsBlocked = "metrics.blocked",
+    /// Samples dropped because the byte budget was used up.
+    MetricsOverflow = "metrics.dropped.overflow",
+    /// Datagrams the kernel dropped because the socket buffer was full.
+    MetricsKernelDrops = "metrics.dropped.kernel",
+    /// DogStatsD events accepted.
+    EventsAccepted = "metrics.events",
+    /// DogStatsD service checks accepted.
+    ServiceChecksAccepted = "metrics.service_checks",
+    // traces
+    /// Spans that were accepted.
+    SpansAccepted = "traces.spans",
+    /// Trace payloads that could not be decoded.
+    TracesMalformed = "traces.malformed",
+    /// Spans dropped because their trace could not be normalised.
+    SpansInvalid = "traces.dropped.invalid",
+    /// Spans dropped because the byte budget was used up.
+    SpansOverflow = "traces.dropped.overflow",
+    // forwarder
+    /// Payloads acknowledged by an intake.
+    PayloadsSent = "forwarder.sent",
+    /// Attempts repeated after a failure.
+    PayloadsRetried = "forwarder.retried",
+    /// Payloads dropped because the intake refused them for good (4xx).
+    PayloadsRefused = "forwarder.dropped.refused",
+    /// Payloads dropped because the byte budget of unsent payloads was used up.
+    PayloadsOverflow = "forwarder.dropped.overflow",
+    /// Payloads not sent because there was no time left before the end.
+    PayloadsUnsent = "forwarder.dropped.shutdown",
+    // components
+    /// Panics caught in a component's thread.
+    Panics = "panics",
+}
+
+static PAGE: [AtomicU64; ALL.len()] = [const { AtomicU64::new(0) }; ALL.len()];
+
+/// Adds one.
+pub fn count(counter: Counter) {
+    add(counter, 1);
+}
+
+/// Adds `n`.
+pub fn add(counter: Counter, n: u64) {
+    PAGE[counter as usize].fetch_add(n, Ordering::Relaxed);
+}
+
+/// The present value.
+#[must_use]
+pub fn get(counter: Counter) -> u64 {
+    PAGE[counter as usize].load(Ordering::Relaxed)
+}

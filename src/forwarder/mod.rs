@@ -1,0 +1,141 @@
+//! The way out: the only code that opens connections to Datadog.
+//!
+//! One client for every signal, built at the first flush; one worker thread per signal, started at its first payload.
+//! Aggregators hand over finished payloads through a [`Lane`]; a payload that could not be sent stays with the worker,
+//! within a byte budget, for the next flush.
+
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::config::Signal;
+
+/// Which intake a payload is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// `/api/v2/logs`, JSON.
+    Logs,
+    /// `/api/v2/series`, JSON.
+    Series,
+    /// `/api/beta/sketches`, protobuf.
+    Sketches,
+    /// `/intake/`, JSON: DogStatsD events.
+    Events,
+    /// `/api/v1/check_run`, JSON.
+    ServiceChecks,
+    /// `/api/v0.2/traces`, protobuf.
+    Traces,
+}
+
+/// How a body is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// As it is.
+    Identity,
+    /// zstd.
+    Zstd,
+}
+
+/// A body ready to be sent to every endpoint of its route.
+#[derive(Clone, Debug)]
+pub struct Payload {
+    /// Where to.
+    pub route: Route,
+    /// How the body is encoded.
+    pub encoding: Encoding,
+    /// The bytes.
+    pub body: Vec<u8>,
+    /// Logs, samples or spans inside, for the counters.
+    pub items: u32,
+    /// Further headers.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+/// An order to send what has been received so far.
+#[derive(Clone, Copy, Debug)]
+pub struct FlushTicket {
+    /// Numbers the flushes of this process.
+    pub id: u64,
+    /// After this nobody waits for the flush any more; a worker starts no attempt after it.
+    pub deadline: Instant,
+    /// The flush at SHUTDOWN: open buckets and held logs go too, one attempt for each payload, newest first.
+    pub last: bool,
+}
+
+/// A worker's (or a lane's) answer to a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlushDone {
+    /// Whose.
+    pub signal: Signal,
+    /// The ticket's number.
+    pub id: u64,
+    /// Payloads acknowledged by their intake.
+    pub sent: u32,
+    /// Payloads kept for the next flush.
+    pub kept: u32,
+}
+
+/// What a worker receives.
+#[derive(Debug)]
+pub struct Job {
+    /// The order this is part of.
+    pub ticket: FlushTicket,
+    /// Payloads, oldest first.
+    pub payloads: Vec<Payload>,
+}
+
+/// Starts a worker thread on the channel's other end; `false` if that failed.
+pub type StartWorker = Box<dyn FnOnce(Receiver<Job>) -> bool + Send>;
+
+/// An aggregator's end of the way to its worker.
+pub struct Lane {
+    signal: Signal,
+    done: Sender<FlushDone>,
+    state: LaneState,
+}
+
+enum LaneState {
+    /// Nothing was ever sent: no thread, no client.
+    Unused(StartWorker),
+    Running(Sender<Job>),
+    Broken,
+}
+
+impl Lane {
+    /// A lane whose worker is started by `start` when the first payload comes.
+    #[must_use]
+    pub fn new(signal: Signal, done: Sender<FlushDone>, start: StartWorker) -> Self {
+        Self { signal, done, state: LaneState::Unused(start) }
+    }
+
+    /// Hands `payloads` to the worker as part of `ticket`. The worker, or the lane itself if there is nothing to do or
+    /// the worker is still busy with earlier flushes, answers the ticket with exactly one [`FlushDone`].
+    ///
+    /// # Errors
+    /// Gives the payloads back if the worker is busy or cannot be started; the aggregator keeps them within its budget.
+    pub fn flush(&mut self, ticket: FlushTicket, payloads: Vec<Payload>) -> Result<(), Vec<Payload>> {
+        if matches!(self.state, LaneState::Unused(_)) && !payloads.is_empty() {
+            self.start();
+        }
+        let rest = match &self.state {
+            LaneState::Running(jobs) => match jobs.try_send(Job { ticket, payloads }) {
+                Ok(()) => return Ok(()),
+                Err(e) => e.into_inner().payloads,
+            },
+            LaneState::Unused(_) | LaneState::Broken => payloads,
+        };
+        let kept = u32::try_from(rest.len()).unwrap_or(u32::MAX);
+        let _ = self.done.try_send(FlushDone { signal: self.signal, id: ticket.id, sent: 0, kept });
+        if rest.is_empty() { Ok(()) } else { Err(rest) }
+    }
+
+    fn start(&mut self) {
+        // Two jobs may wait: the one of a flush that was given up on, and the present one.
+        let (tx, rx) = crossbeam_channel::bounded(2);
+        if let LaneState::Unused(start) = std::mem::replace(&mut self.state, LaneState::Broken)
+            && start(rx)
+        {
+            self.state = LaneState::Running(tx);
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Lambda's side of the conversation: the Extensions API, the Telemetry API's events, the tags that describe the
+//! function, and the execution context that outlives a restart.
+
+pub mod event;
+pub mod tags;
+pub mod telemetry;
+
+pub use event::Event;
+pub use tags::Tags;

@@ -1,0 +1,112 @@
+//! A small HTTP/1.1 server on `httparse`: strict framing, every answer given, memory and threads bounded.
+//!
+//! One accept loop per listener on its component's thread, one short-stacked thread per connection, at most
+//! [`Limits::connections`]. It knows nothing of what it serves.
+
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+
+/// What a server allows.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections at once; when all are taken the one idle for longest is closed.
+    pub connections: usize,
+    /// Bytes of request line and headers; more is a 431.
+    pub head: usize,
+    /// How long one read may take inside a request. Between requests a connection waits without a timer.
+    pub read_timeout: Duration,
+    /// Bytes of bodies in memory at once, over all connections. A body that finds no room waits, then gets a 503.
+    pub body_budget: usize,
+}
+
+/// A request's method, target and headers.
+#[derive(Debug)]
+pub struct Head {
+    /// `GET`, `POST`, as sent.
+    pub method: String,
+    /// The path without the query.
+    pub path: String,
+    /// The query without its question mark, or empty.
+    pub query: String,
+    /// Names in lower case, values without surrounding blanks, in the order they came.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+impl Head {
+    /// The first value of the header `name` (lower case), if it is UTF-8.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).and_then(|(_, v)| std::str::from_utf8(v).ok())
+    }
+}
+
+/// A body read whole. It holds its part of the server's byte budget until it is dropped.
+#[derive(Debug)]
+pub struct Body {
+    bytes: Vec<u8>,
+    _lease: Lease,
+}
+
+impl Body {
+    /// A body outside any budget, for tests and for data that did not come through a server.
+    #[must_use]
+    pub fn detached(bytes: Vec<u8>) -> Self {
+        Self { bytes, _lease: Lease { tokens: 0, home: None } }
+    }
+}
+
+impl std::ops::Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Tokens of the byte budget, given back on drop.
+#[derive(Debug)]
+struct Lease {
+    tokens: usize,
+    home: Option<(Sender<()>, Receiver<()>)>,
+}
+
+/// What is answered.
+#[derive(Debug)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// `Content-Type`; empty for none.
+    pub content_type: &'static str,
+    /// Further headers. Values with control characters are not sent.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// A JSON answer.
+    #[must_use]
+    pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, content_type: "application/json", headers: Vec::new(), body: body.into() }
+    }
+
+    /// A plain text answer.
+    #[must_use]
+    pub fn text(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, content_type: "text/plain; charset=utf-8", headers: Vec::new(), body: body.into() }
+    }
+}
+
+/// What a server serves. Called on connection threads, several at once.
+pub trait Service: Send + Sync + 'static {
+    /// Decides on the head alone, before the body is read: the longest body in bytes, or the answer to a request that
+    /// is not wanted (404, 405).
+    ///
+    /// # Errors
+    /// The answer, if the request is refused.
+    fn admit(&self, head: &Head) -> Result<usize, Response>;
+
+    /// Answers a request whose body was read whole. Must return within a bounded time.
+    fn respond(&self, head: &Head, body: Body) -> Response;
+}
