@@ -112,6 +112,12 @@ impl Lifecycle {
         [flush, drain, invocation].into_iter().flatten().min()
     }
 
+    /// Whether SHUTDOWN has begun.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.shutdown.is_some()
+    }
+
     /// `next` returned an invocation.
     pub fn on_invoke(&mut self, now: Instant, wall_ms: u64, invoke: &Invoke) -> Vec<Action> {
         let deadline = deadline::instant(invoke.deadline_ms, now, wall_ms);

@@ -173,6 +173,9 @@ impl Coordinator {
 
     /// A component's thread has ended: its data is lost, the function goes on.
     fn on_death(&mut self, lifecycle: &mut Lifecycle, component: &'static str) -> Vec<Action> {
+        if lifecycle.is_ending() {
+            return Vec::new();
+        }
         log::error!("the component {component} ended unexpectedly and is off until the next start; please report this");
         match component {
             "logs-agent" => self.aggregators.logs = None,
@@ -181,7 +184,12 @@ impl Coordinator {
             "trace-agent" => self.aggregators.traces = None,
             _ => {}
         }
-        if matches!(component, "logs-agent" | "daemon") { lifecycle.on_telemetry_lost() } else { Vec::new() }
+        match component {
+            "logs-agent" | "daemon" => lifecycle.on_telemetry_lost(),
+            // Nobody will tell of a SHUTDOWN: save what there is.
+            "next" => lifecycle.on_shutdown(Instant::now(), Instant::now() + deadline::SHUTDOWN_PHASE),
+            _ => Vec::new(),
+        }
     }
 
     fn save_context(&self) {
