@@ -55,7 +55,7 @@ fn settle_worker(config: &mut Config, complaints: &mut Vec<Complaint>) {
         complaints.push(Complaint {
             setting: "DD_OBSERVABILITY_PIPELINES_WORKER_LOGS_URL".to_owned(),
             value: String::new(),
-            problem: "not set, although DD_OBSERVABILITY_PIPELINES_WORKER_LOGS_ENABLED is true".to_owned(),
+            problem: "no usable value, although DD_OBSERVABILITY_PIPELINES_WORKER_LOGS_ENABLED is true".to_owned(),
             instead: "no destination: logs are not sent".to_owned(),
         });
     }
@@ -120,7 +120,7 @@ fn read_row(
                 winner = winner.or(Some(candidate));
                 complaints.extend(given.into_notes().into_iter().map(|note| Complaint {
                     setting: candidate.name.to_owned(),
-                    value: shown(candidate.name, &note.element, false),
+                    value: shown("", &note.element, false),
                     problem: note.problem,
                     instead: note.instead.to_owned(),
                 }));

@@ -19,6 +19,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use env::{debug_environment, yaml_path};
+pub use table::reference;
 pub use yaml::MAX_TEXT as MAX_YAML;
 
 /// The three kinds of data, each with an aggregator and a forwarding worker of its own.

@@ -199,7 +199,7 @@ pub fn percentile(text: &str) -> Result<u8, Problem> {
     // Rounded: 0.29 * 100 is a little under 29. Between 0.5 and 99.5, so the cast keeps the value.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     match text.parse::<f64>() {
-        Ok(fraction) if fraction >= 0.005 && fraction < 0.995 => Ok((fraction * 100.0).round() as u8),
+        Ok(fraction) if (0.005..0.995).contains(&fraction) => Ok((fraction * 100.0).round() as u8),
         _ => Err("not a fraction such as 0.95".into()),
     }
 }

@@ -1,6 +1,7 @@
 //! Values with a structure of their own: tags, additional endpoints, processing rules.
 //!
-//! One bad element costs that element: it is noted by its number, never by its content, which may hold a key. Pure.
+//! One bad element costs that element. An element of endpoints or rules is noted by its place, not by its content, which
+//! may hold a key. Pure.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -72,7 +73,7 @@ pub fn endpoints(given: &mut Given<'_>) -> Result<Vec<Endpoint>, Problem> {
         _ => return Err("not an object of the form {\"https://host\": [\"key\"]}".into()),
     };
     let mut found = Vec::new();
-    for (i, (url, keys)) in map.iter().enumerate() {
+    for (url, keys) in map {
         let keys = match keys {
             Value::Array(keys) => keys.as_slice(),
             single => std::slice::from_ref(single),
@@ -81,7 +82,8 @@ pub fn endpoints(given: &mut Given<'_>) -> Result<Vec<Endpoint>, Problem> {
         for key in keys {
             match endpoint(&url, scalar(key)) {
                 Ok(endpoint) => found.push(endpoint),
-                Err(problem) => given.note(&format!("endpoint {}", i + 1), problem),
+                // The text may be a key that was taken for a URL; a good URL is none.
+                Err(problem) => given.note(url.as_deref().unwrap_or("an endpoint"), problem),
             }
         }
     }

@@ -34,6 +34,21 @@ pub struct Row {
 const PLAIN: Row =
     Row { env: &[], yaml: &[], default: "", form: "", doc: "", secret: false, every: false, read: |_, _| Ok(()) };
 
+/// Every setting as a Markdown table: variables, path in `datadog.yaml`, default, form, meaning.
+#[must_use]
+pub fn reference() -> String {
+    let code = |names: &mut dyn Iterator<Item = String>| names.map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+    let mut out =
+        "| variable | datadog.yaml | default | value | meaning |\n| --- | --- | --- | --- | --- |\n".to_owned();
+    for row in TABLE {
+        let env = code(&mut row.env.iter().map(|key| format!("DD_{key}")));
+        let yaml = code(&mut row.yaml.iter().map(|path| (*path).to_owned()));
+        let default = code(&mut Some(row.default).filter(|d| !d.is_empty()).map(str::to_owned).into_iter());
+        out.push_str(&format!("| {env} | {yaml} | {default} | {} | {} |\n", row.form, row.doc));
+    }
+    out
+}
+
 /// Whether the value of `DD_{key}` must never be shown. `key` is in upper case.
 pub fn is_secret(key: &str) -> bool {
     TABLE.iter().any(|row| row.secret && row.env.contains(&key))

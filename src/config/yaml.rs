@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn faults_say_where_and_what() {
         fails("site: a\n  b: c: d\n", "line 2, column");
-        fails("a: [1, 2", "line 1");
+        fails("a: [1, 2", "line 2, column 1: ");
         fails("- a\n- b\n", "the top level is not a mapping");
         fails("just text", "the top level is not a mapping");
         fails("a: *nobody", "line 1");
