@@ -242,3 +242,6 @@ impl Resolver for Unresolved {
         Ok(self.empty())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,14 +93,14 @@ impl Target {
             base.truncate(base.trim_end_matches('/').len());
         }
         let uri: Uri = base.parse().map_err(|_| "its URL cannot be read")?;
-        if !matches!(uri.scheme_str(), Some("http" | "https")) {
-            return Err("its URL is neither http nor https");
-        }
         let host = match (uri.host(), uri.port_u16()) {
             (None | Some(""), _) => return Err("its URL has no host"),
             (Some(host), None) => host.to_owned(),
             (Some(host), Some(port)) => format!("{host}:{port}"),
         };
+        if !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Err("its URL is neither http nor https");
+        }
         let mut key =
             HeaderValue::from_str(key.expose()).map_err(|_| "its API key has characters that no API key has")?;
         key.set_sensitive(true);
@@ -188,3 +188,6 @@ fn content_type(route: Route) -> &'static str {
         Route::Sketches | Route::Traces => "application/x-protobuf",
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -169,3 +169,6 @@ impl Lane {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -269,7 +269,7 @@ impl Outbox {
         } else {
             self.queue.push_back(held);
         }
-        if let Some(wait) = failure.retry_after {
+        if let Some(wait) = failure.retry_after.filter(|wait| !wait.is_zero()) {
             self.pause = Some((now, wait));
             return false;
         }
@@ -287,7 +287,9 @@ impl Outbox {
     fn conclude(&mut self, run: &Run) {
         if run.works {
             self.strike();
-            self.notices.recovered(&self.target, self.failed_flushes);
+            if run.denials == 0 {
+                self.notices.recovered(&self.target, self.failed_flushes);
+            }
             self.failed_flushes = 0;
         } else if let Some(cause) = &run.trouble {
             self.failed_flushes = self.failed_flushes.saturating_add(1);
@@ -344,3 +346,6 @@ impl Outbox {
         self.queue.clear();
     }
 }
+
+#[cfg(test)]
+mod tests;
