@@ -87,10 +87,11 @@ pub fn targets(config: &Config, signal: Signal) -> (Vec<Target>, Vec<BadEndpoint
 
 impl Target {
     fn new(url: &str, verbatim: bool, key: &Secret, key_setting: &'static str) -> Result<Self, &'static str> {
-        let url = url.trim();
-        let mut base = if url.contains("://") { url.to_owned() } else { format!("https://{url}") };
-        if !verbatim {
-            base.truncate(base.trim_end_matches('/').len());
+        let (scheme, rest) = url.trim().split_once("://").unwrap_or(("https", url.trim()));
+        let rest = if verbatim { rest } else { rest.trim_end_matches('/') };
+        let base = format!("{scheme}://{rest}");
+        if rest.is_empty() {
+            return Err("its URL has no host");
         }
         let uri: Uri = base.parse().map_err(|_| "its URL cannot be read")?;
         let host = match (uri.host(), uri.port_u16()) {
