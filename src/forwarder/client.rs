@@ -60,7 +60,7 @@ impl Client {
     pub fn line(&self) -> Line {
         let stage = Arc::new(AtomicU8::new(POOLED));
         let dialer = Dialer { connector: Arc::clone(&self.connector), stage: Arc::clone(&stage) };
-        Line { agent: Agent::with_parts(self.http_config(), dialer, Unresolved), stage }
+        Line { client: self.clone(), agent: Agent::with_parts(self.http_config(), dialer, Unresolved), stage }
     }
 
     /// The one place for what every request has in common: proxy, TLS, limits.
@@ -84,6 +84,7 @@ impl Client {
 
 /// A worker's way out: its pool of connections.
 pub struct Line {
+    client: Client,
     agent: Agent,
     stage: Arc<AtomicU8>,
 }
@@ -119,6 +120,10 @@ impl Wire for Line {
             Ok(response) => answer(target, response),
             Err(e) => outcome::of_error(&e, self.stage() != OPENING),
         }
+    }
+
+    fn reset(&mut self) {
+        *self = self.client.line();
     }
 }
 

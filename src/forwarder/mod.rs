@@ -27,7 +27,7 @@ use crate::config::Signal;
 /// lies between us and the intake may have forgotten it without a word.
 const STALE_AFTER: Duration = Duration::from_secs(20);
 
-/// Bytes of bodies that an endpoint's outbox keeps between flushes. The bodies are compressed, about ten to one, and
+/// Bytes that an endpoint's outbox keeps between flushes. The bodies are compressed, about ten to one, and
 /// shared by the endpoints of a signal: the limits hold minutes of an outage for a busy function, together 36 MiB.
 /// In small functions they shrink with its memory (`memory_mb`, as Lambda tells it), to 11 % of it altogether.
 fn retained_max(signal: Signal, memory_mb: &str) -> usize {

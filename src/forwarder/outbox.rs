@@ -26,6 +26,9 @@ const PAUSE_FACTOR: u32 = 10;
 /// The longest such pause: how late a recovery may be noticed.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
+/// Bytes that a kept payload takes beside its body: its headers and our records.
+const OVERHEAD: usize = 256;
+
 /// A point in time by both clocks: the monotonic one may stand still while the environment is frozen, the wall clock
 /// may be set.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +64,9 @@ pub trait Wire {
 
     /// Sends `payload` once.
     fn post(&mut self, target: &Target, payload: &Payload, attempt: Attempt) -> Outcome;
+
+    /// Called after a panic inside `post`: nothing that it left behind may be used again.
+    fn reset(&mut self);
 }
 
 /// What a flush to an endpoint came to.
@@ -85,10 +91,17 @@ struct Held {
     strikes: u8,
 }
 
+impl Held {
+    /// The memory it takes.
+    fn cost(&self) -> usize {
+        OVERHEAD + self.payload.body.capacity()
+    }
+}
+
 /// What one endpoint still has to get.
 pub struct Outbox {
     target: Target,
-    /// Bytes of bodies that may be kept between flushes.
+    /// Bytes that may be kept between flushes.
     budget: usize,
     /// To be tried in this flush; between flushes, all of them, oldest first.
     queue: VecDeque<Held>,
@@ -207,6 +220,7 @@ impl Outbox {
         self.used = Some(now);
         let outcome = outcome.unwrap_or_else(|_| {
             count(Counter::Panics);
+            wire.reset();
             Outcome::Refused(Cause::Transport("internal error".to_owned()))
         });
         match outcome {
@@ -293,7 +307,10 @@ impl Outbox {
             self.failed_flushes = 0;
         } else if let Some(cause) = &run.trouble {
             self.failed_flushes = self.failed_flushes.saturating_add(1);
-            self.notices.failing(&self.target, cause);
+            // One request that was in flight through a freeze is nothing to speak of.
+            if run.failures >= run.allowed || self.failed_flushes > 1 {
+                self.notices.failing(&self.target, cause);
+            }
         }
         self.settle();
         self.trim();
@@ -326,12 +343,12 @@ impl Outbox {
 
     /// Drops the oldest payloads beyond the budget.
     fn trim(&mut self) {
-        let mut bytes: usize = self.queue.iter().map(|held| held.payload.body.len()).sum();
+        let mut bytes: usize = self.queue.iter().map(Held::cost).sum();
         let mut dropped = 0;
         while bytes > self.budget
             && let Some(held) = self.queue.pop_front()
         {
-            bytes -= held.payload.body.len();
+            bytes -= held.cost();
             dropped += 1;
         }
         if dropped > 0 {

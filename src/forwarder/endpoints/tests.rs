@@ -74,11 +74,13 @@ fn check_headers(target: &Target, payload: &Payload, expected: &[(&str, &str)]) 
     assert_eq!(actual, expected, "{:?}", payload.route);
 }
 
-const KEY: (&str, &str) = ("dd-api-key", "abc123");
-const UA: (&str, &str) = ("user-agent", concat!("datadog-agent/", env!("CARGO_PKG_VERSION")));
-const ZSTD: (&str, &str) = ("content-encoding", "zstd");
-const JSON: (&str, &str) = ("content-type", "application/json");
-const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
+type Header = (&'static str, &'static str);
+
+const KEY: Header = ("dd-api-key", "abc123");
+const UA: Header = ("user-agent", concat!("datadog-agent/", env!("CARGO_PKG_VERSION")));
+const ZSTD: Header = ("content-encoding", "zstd");
+const JSON: Header = ("content-type", "application/json");
+const PROTOBUF: Header = ("content-type", "application/x-protobuf");
 
 #[test]
 fn headers_of_each_route() {
@@ -87,7 +89,7 @@ fn headers_of_each_route() {
     let logs = [("dd-protocol", "agent-json"), ("dd-evp-origin", "agent"), ("dd-evp-origin-version", version)];
     let metrics = [("dd-agent-payload", "5.0"), ("dd-agent-version", version)];
     let traces = [("datadog-send-real-http-status", "1")];
-    let rows: [(Route, (&str, &str), &[(&str, &str)]); 6] = [
+    let rows: [(Route, Header, &[Header]); 6] = [
         (Route::Logs, JSON, &logs),
         (Route::Series, JSON, &metrics),
         (Route::Sketches, PROTOBUF, &metrics),

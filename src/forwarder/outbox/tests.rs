@@ -26,6 +26,7 @@ struct Intake<F> {
     now: Stamp,
     /// First byte of the body and whether a fresh connection was asked for, for each request.
     seen: Vec<(u8, bool)>,
+    resets: usize,
 }
 
 impl<F: FnMut(usize, u8) -> Does> Wire for Intake<F> {
@@ -49,11 +50,15 @@ impl<F: FnMut(usize, u8) -> Does> Wire for Intake<F> {
             Panic => panic!("scripted"),
         }
     }
+
+    fn reset(&mut self) {
+        self.resets += 1;
+    }
 }
 
 impl<F> Intake<F> {
     fn new(does: F) -> Self {
-        Self { does, now: Stamp { mono: Instant::now(), wall_ms: 1_700_000_000_000 }, seen: Vec::new() }
+        Self { does, now: Stamp { mono: Instant::now(), wall_ms: 1_700_000_000_000 }, seen: Vec::new(), resets: 0 }
     }
 
     fn pass(&mut self, time: Duration) {
@@ -70,7 +75,7 @@ impl<F> Intake<F> {
 const SECOND: Duration = Duration::from_secs(1);
 
 fn outbox() -> Outbox {
-    Outbox::new(target("https://intake.test"), 100)
+    Outbox::new(target("https://intake.test"), 10 * (OVERHEAD + 10))
 }
 
 fn push(outbox: &mut Outbox, names: &str) {
@@ -134,11 +139,19 @@ fn several_payloads() {
     // A payload the intake chokes on does not stop the others.
     check("abc", |_, name| if name == b'a' { Answer(500) } else { Answer(202) }, false, ("abcaa", 2, 1));
     check("abc", |_, name| if name == b'b' { Answer(413) } else { Answer(202) }, false, ("abc", 2, 0));
-    check("abc", |_, name| if name == b'b' { Panic } else { Answer(202) }, false, ("abc", 2, 0));
     // A bad key costs three requests, then one a flush.
     check("abcde", |_, _| Answer(403), false, ("abc", 0, 0));
     check("abc", |_, name| if name == b'b' { Answer(403) } else { Answer(202) }, false, ("abc", 2, 0));
     check("abc", |n, _| if n == 1 { AnswerWith(429, "9") } else { Answer(202) }, false, ("ab", 1, 2));
+}
+
+#[test]
+fn a_panic_costs_its_payload_only() {
+    let mut outbox = outbox();
+    let mut intake = Intake::new(|_, name| if name == b'b' { Panic } else { Answer(202) });
+    push(&mut outbox, "abc");
+    assert_eq!(flush(&mut outbox, &mut intake, false), (2, 0));
+    assert_eq!((intake.asked().as_str(), intake.resets), ("abc", 1));
 }
 
 #[test]
@@ -284,6 +297,7 @@ fn attempts_are_limited_by_the_deadline_and_the_setting() {
             self.0.mono += 3 * SECOND;
             Outcome::Sent
         }
+        fn reset(&mut self) {}
     }
     let mut wire = Limits(Stamp { mono: Instant::now(), wall_ms: 0 }, Vec::new());
     let mut outbox = outbox();
@@ -316,12 +330,12 @@ fn what_is_kept_is_bounded() {
     assert_eq!(flush(&mut outbox, &mut intake, false), (0, 10));
     intake.asked();
     intake.pass(SECOND);
-    let mut intake = Intake { does: |_, _| Answer(202), now: intake.now, seen: Vec::new() };
+    let mut intake = Intake { does: |_, _| Answer(202), now: intake.now, seen: Vec::new(), resets: 0 };
     assert_eq!(flush(&mut outbox, &mut intake, false), (10, 0));
     assert_eq!(intake.asked(), "fghijklmno");
 
     // One that is too large by itself is not kept, but it is tried.
-    outbox.push(Arc::new(Payload { body: vec![b'z'; 101], ..payload(Route::Logs, Encoding::Zstd) }));
+    outbox.push(Arc::new(Payload { body: vec![b'z'; 10 * (OVERHEAD + 10)], ..payload(Route::Logs, Encoding::Zstd) }));
     let mut intake = Intake::new(|_, _| Answer(500));
     assert_eq!(flush(&mut outbox, &mut intake, false), (0, 0));
     assert_eq!(intake.asked(), "zzz");

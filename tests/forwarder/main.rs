@@ -1,253 +1,20 @@
 //! The forwarder over real sockets: what goes out on the wire, and what each kind of bad intake costs.
 //!
-//! Intakes are scripts behind a `TcpListener` on loopback: they see every byte and can answer anything, or nothing.
-//! `tiny_http` stands for a well-behaved one that is not ours.
+//! `tiny_http` stands for a well-behaved intake that is not ours.
+
+mod intake;
+mod worker;
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, Once};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
-use libdd_trace_protobuf as _;
-use proptest as _;
-use prost as _;
-use rcgen as _;
-use rmp as _;
-use rustls as _;
-use sketches_ddsketch as _;
-use thimble::config::{Config, Endpoint, FlushStrategy, LambdaEnv, Secret, Signal};
-use thimble::forwarder::worker::{self, Worker};
-use thimble::forwarder::{Client, Encoding, FlushDone, FlushTicket, Job, Payload, Route};
-
-/// Longer than anything here takes; a test that waits for it has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
-const KEY: &str = "0123456789abcdef";
-
-// ---- The intake ----
-
-/// What the intake does with a request that it has read.
-#[derive(Clone, Debug)]
-enum Act {
-    /// Writes these bytes and waits for the next request.
-    Reply(Vec<u8>),
-    /// Writes these bytes and closes.
-    ReplyAndClose(Vec<u8>),
-    /// Closes with a reset.
-    Reset,
-    /// Says nothing until the client is gone.
-    Stall,
-}
-
-#[derive(Debug)]
-struct Request {
-    connection: usize,
-    method: String,
-    target: String,
-    headers: HashMap<String, String>,
-    body: Vec<u8>,
-}
-
-struct Intake {
-    url: String,
-    host: String,
-    requests: Receiver<Request>,
-}
-
-fn reply(status: u16, body: &str) -> Act {
-    Act::Reply(format!("HTTP/1.1 {status} Status\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes())
-}
-
-/// An intake that decides by the number of the connection and of the request on it.
-fn intake(script: impl Fn(usize, usize) -> Act + Send + Sync + 'static) -> Intake {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let address = listener.local_addr().unwrap();
-    let (seen, requests) = crossbeam_channel::unbounded();
-    let script = Arc::new(script);
-    thread::spawn(move || {
-        for (number, socket) in listener.incoming().enumerate() {
-            let (script, seen) = (Arc::clone(&script), seen.clone());
-            thread::spawn(move || serve(&socket.unwrap(), number, &*script, &seen));
-        }
-    });
-    Intake { url: format!("http://{address}"), host: address.to_string(), requests }
-}
-
-fn serve(socket: &TcpStream, connection: usize, script: &dyn Fn(usize, usize) -> Act, seen: &Sender<Request>) {
-    let mut reader = BufReader::new(socket);
-    for number in 0.. {
-        let Some(request) = read_request(&mut reader, connection) else { return };
-        let _ = seen.send(request);
-        match script(connection, number) {
-            Act::Reply(bytes) => (&*socket).write_all(&bytes).unwrap(),
-            Act::ReplyAndClose(bytes) => return (&*socket).write_all(&bytes).unwrap(),
-            Act::Reset => {
-                rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO)).unwrap();
-                return;
-            }
-            Act::Stall => {
-                let _ = reader.read(&mut [0]);
-                return;
-            }
-        }
-    }
-}
-
-fn read_request(reader: &mut BufReader<&TcpStream>, connection: usize) -> Option<Request> {
-    let mut line = String::new();
-    reader.read_line(&mut line).ok().filter(|&n| n > 0)?;
-    let (method, rest) = line.split_once(' ')?;
-    let (method, target) = (method.to_owned(), rest.split_once(' ')?.0.to_owned());
-    let mut headers = HashMap::new();
-    loop {
-        line.clear();
-        reader.read_line(&mut line).ok()?;
-        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
-        assert!(headers.insert(name.to_ascii_lowercase(), value.to_owned()).is_none(), "{name} twice");
-    }
-    let mut body = vec![0; headers["content-length"].parse().unwrap()];
-    reader.read_exact(&mut body).ok()?;
-    Some(Request { connection, method, target, headers, body })
-}
-
-// ---- The worker ----
-
-fn config() -> Config {
-    Config {
-        lambda: LambdaEnv { memory_size: "512".to_owned(), ..LambdaEnv::default() },
-        api_key: Some(Secret::new(KEY.to_owned())),
-        site: "datadoghq.com".to_owned(),
-        log_level: log::LevelFilter::Debug,
-        flush_timeout: PATIENCE,
-        flush_strategy: FlushStrategy::End,
-        env: None,
-        service: None,
-        version: None,
-        tags: Vec::new(),
-        local_test: false,
-        metrics_url: String::new(),
-        metrics_endpoints: Vec::new(),
-        metrics_compression_level: 1,
-        statsd_namespace: String::new(),
-        statsd_namespace_blocklist: Vec::new(),
-        statsd_blocklist: Vec::new(),
-        dogstatsd_port: 8125,
-        dogstatsd_so_rcvbuf: None,
-        dogstatsd_buffer_size: 8192,
-        dogstatsd_tags: Vec::new(),
-        histogram_aggregates: Vec::new(),
-        histogram_percentiles: Vec::new(),
-        metrics_exclude_tags: Vec::new(),
-        logs_enabled: true,
-        logs_types: Vec::new(),
-        logs_url: String::new(),
-        logs_opw: false,
-        logs_endpoints: Vec::new(),
-        logs_use_compression: true,
-        logs_compression_level: 1,
-        logs_rules: Vec::new(),
-        apm_enabled: true,
-        apm_port: 8126,
-        apm_url: String::new(),
-        apm_endpoints: Vec::new(),
-        apm_compression_level: 1,
-    }
-}
-
-/// A running worker.
-struct Running {
-    jobs: Sender<Job>,
-    done: Receiver<FlushDone>,
-    flushes: u64,
-}
-
-fn start(signal: Signal, config: Config) -> Running {
-    collect_log_lines();
-    let (jobs, inbox) = crossbeam_channel::bounded(2);
-    let (answers, done) = crossbeam_channel::bounded(2);
-    let client = Client::new(&config);
-    let worker = Worker { signal, config: Arc::new(config), client, jobs: inbox, done: answers };
-    thread::spawn(move || worker::run(worker));
-    Running { jobs, done, flushes: 0 }
-}
-
-/// A worker for logs that go to `url`.
-fn logs_to(url: &str) -> Running {
-    start(Signal::Logs, Config { logs_url: url.to_owned(), ..config() })
-}
-
-impl Running {
-    fn flush(&mut self, payloads: Vec<Payload>) -> (u32, u32) {
-        self.flush_until(Instant::now() + PATIENCE, false, payloads)
-    }
-
-    fn flush_until(&mut self, deadline: Instant, last: bool, payloads: Vec<Payload>) -> (u32, u32) {
-        self.flushes += 1;
-        let ticket = FlushTicket { id: self.flushes, deadline, last };
-        self.jobs.send(Job { ticket, payloads }).unwrap();
-        let done = self.done.recv_timeout(PATIENCE).expect("a flush is answered");
-        assert_eq!(done.id, self.flushes);
-        (done.sent, done.kept)
-    }
-}
-
-fn payload(route: Route, body: &str) -> Payload {
-    Payload { route, encoding: Encoding::Identity, body: body.as_bytes().to_vec(), items: 1, headers: Vec::new() }
-}
-
-fn logs(bodies: &[&str]) -> Vec<Payload> {
-    bodies.iter().map(|body| payload(Route::Logs, body)).collect()
-}
-
-impl Intake {
-    /// The bodies of the requests so far, with the number of their connection.
-    fn bodies(&self) -> Vec<(usize, String)> {
-        self.requests.try_iter().map(|r| (r.connection, String::from_utf8(r.body).unwrap())).collect()
-    }
-
-    fn count(&self) -> usize {
-        self.requests.try_iter().count()
-    }
-}
-
-// ---- Log lines ----
-
-static LINES: Mutex<Vec<(log::Level, String)>> = Mutex::new(Vec::new());
-
-struct Collector;
-
-impl log::Log for Collector {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.target().starts_with("thimble")
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
-            LINES.lock().unwrap().push((record.level(), record.args().to_string()));
-        }
-    }
-
-    fn flush(&self) {}
-}
-
-fn collect_log_lines() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        log::set_logger(&Collector).unwrap();
-        log::set_max_level(log::LevelFilter::Debug);
-    });
-}
-
-/// Lines about `host` above debug level; none of any level may contain the key.
-fn lines(host: &str) -> Vec<(log::Level, String)> {
-    let all = LINES.lock().unwrap();
-    assert!(all.iter().all(|(_, line)| !line.contains(KEY)));
-    all.iter().filter(|(level, line)| *level < log::Level::Debug && line.contains(host)).cloned().collect()
-}
-
-// ---- Tests ----
+use intake::{Act, Intake, intake, reply};
+use thimble::config::{Config, Endpoint, Secret, Signal};
+use thimble::forwarder::{Encoding, FlushTicket, Job, Payload, Route};
+use worker::{KEY, PATIENCE, config, lines, logs, logs_to, payload, start};
 
 /// What a flush of one payload comes to when each request meets `act`: requests, connections, sent, kept; and whether
 /// the next flush, which the intake takes, delivers it.
@@ -501,6 +268,8 @@ fn a_pipelines_worker_is_the_primary_only() {
     }
 }
 
+type Header = (&'static str, &'static str);
+
 #[test]
 fn requests_as_they_are_on_the_wire() {
     let intake = intake(|_, _| reply(202, ""));
@@ -511,7 +280,7 @@ fn requests_as_they_are_on_the_wire() {
     let metrics = [("dd-agent-payload", "5.0"), ("dd-agent-version", version)];
     let traces = [("datadog-send-real-http-status", "1")];
     let (json, protobuf) = ("application/json", "application/x-protobuf");
-    let rows: [(Signal, Route, &str, &str, &[(&str, &str)]); 6] = [
+    let rows: [(Signal, Route, &str, &str, &[Header]); 6] = [
         (Signal::Logs, Route::Logs, "/api/v2/logs", json, &logs),
         (Signal::Metrics, Route::Series, "/api/v2/series", json, &metrics),
         (Signal::Metrics, Route::Sketches, "/api/beta/sketches", protobuf, &metrics),
@@ -570,7 +339,7 @@ fn what_is_kept_is_bounded() {
         move |_, _| if *up.lock().unwrap() { reply(202, "") } else { reply(503, "") }
     });
     let mut worker = start(Signal::Metrics, Config { metrics_url: intake.url.clone(), ..config() });
-    let megabyte = "x".repeat(1 << 20);
+    let megabyte = "x".repeat(1_000_000);
     for kept in [1, 2, 3, 4, 4, 4] {
         assert_eq!(worker.flush(vec![payload(Route::Series, &megabyte)]), (0, kept));
     }
