@@ -77,6 +77,8 @@ counters! {
     PayloadsSent = "forwarder.sent",
     /// Attempts repeated after a failure.
     PayloadsRetried = "forwarder.retried",
+    /// Attempts repeated although the intake may have taken the payload: it was sent, but no answer came.
+    PayloadsAmbiguous = "forwarder.retried.ambiguous",
     /// Payloads dropped because the intake refused them for good (4xx).
     PayloadsRefused = "forwarder.dropped.refused",
     /// Payloads dropped because the byte budget of unsent payloads was used up.
