@@ -181,7 +181,8 @@ mod tests {
 
     #[test]
     fn numbers() {
-        for (raw, expected) in [("1", Some(1.0)), ("-2.5e1", Some(-25.0)), ("\"1\"", None), ("null", None), ("", None)] {
+        for (raw, expected) in [("1", Some(1.0)), ("-2.5e1", Some(-25.0)), ("\"1\"", None), ("null", None), ("", None)]
+        {
             assert_eq!(number(raw), expected, "{raw}");
         }
         for (raw, expected) in [("7", Some(7)), ("7.9", Some(7)), ("-1", None), ("1e400", Some(u64::MAX))] {
