@@ -46,6 +46,8 @@ counters! {
     LogsTruncated = "logs.truncated",
     /// Log records dropped because the byte budget was used up.
     LogsOverflow = "logs.dropped.overflow",
+    /// Log records lost because compression failed.
+    LogsUncompressed = "logs.dropped.compression",
     /// Log records Lambda says it dropped before delivery.
     LogsDroppedByPlatform = "logs.dropped.platform",
     // metrics
