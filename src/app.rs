@@ -20,18 +20,18 @@ use crate::coordinator::{self, Aggregators, Coordinator};
 use crate::daemon::Daemon;
 use crate::diag::counters::{Counter, count};
 use crate::diag::logger;
-use crate::forwarder::{self, FlushDone, Job, Lane};
-use crate::lambda::context::Context;
+use crate::forwarder::worker::{self, Worker};
+use crate::forwarder::{Client, FlushDone, Job, Lane};
+use crate::lambda::Tags;
+use crate::lambda::context::{self, ExecutionContext};
 use crate::lambda::event::{Event, Registration};
 use crate::lambda::next::{self, Poller, Subscription};
-use crate::lambda::{Tags, context};
 use crate::metrics::dogstatsd;
+use crate::sys::clock;
 use crate::{logs, metrics, net, traces};
 
 /// The daemon's port (spec: lambda-apis 1.1).
 const DAEMON_PORT: u16 = 8124;
-/// Where the execution context outlives a restart of the process in the same sandbox.
-const CONTEXT_PATH: &str = "/tmp/dd-lambda-extension-cache.json";
 
 /// Stack of a thread that parses, compresses or talks TLS. Only touched pages count.
 const DEEP_STACK: usize = 512 * 1024;
@@ -72,14 +72,18 @@ pub fn run(argv0: Option<&OsStr>) -> ExitCode {
     let (events, inbox) = bounded(EVENTS);
     let (subscribe, subscription) = bounded(1);
     let (permits, permitted) = bounded(1);
-    let poller = Poller { runtime_api, name: extension_name(argv0), subscription, permits: permitted, events: events.clone() };
+    let poller =
+        Poller { runtime_api, name: extension_name(argv0), subscription, permits: permitted, events: events.clone() };
     if !spawn("next", DEEP_STACK, &events, move || next::run(poller)) {
         return ExitCode::FAILURE;
     }
 
     let config = Arc::new(settings(&environment));
-    let Some(_) = &config.api_key else { return idle(&subscribe, &inbox, &permits) };
-    let context = context::restore(Path::new(CONTEXT_PATH)).unwrap_or_default();
+    if config.api_key.is_none() {
+        return idle(&config, &subscribe, &events, &inbox, &permits);
+    }
+    let mut context = context::restore(Path::new(context::PATH)).unwrap_or_default();
+    context.init_time_ns = clock::wall_ns();
     let sockets = Sockets::bind(&config);
     let types = if sockets.daemon.is_some() { telemetry_types(&config) } else { Vec::new() };
     let _ = subscribe.send(Subscription { types, port: DAEMON_PORT });
@@ -87,7 +91,8 @@ pub fn run(argv0: Option<&OsStr>) -> ExitCode {
     let Some((registration, telemetry)) = registered(&inbox) else { return ExitCode::FAILURE };
     let tags = Arc::new(Tags::new(&config, &registration));
     let (done, flushes) = bounded(64);
-    let start = Start { config: Arc::clone(&config), tags: Arc::clone(&tags), events: events.clone(), done };
+    let client = Client::new(&config);
+    let start = Start { config: Arc::clone(&config), tags: Arc::clone(&tags), events: events.clone(), done, client };
     let aggregators = start.components(sockets, &context);
     spawn("signals", FLAT_STACK, &events.clone(), move || signals(&events));
     coordinator::run(Coordinator {
@@ -100,7 +105,7 @@ pub fn run(argv0: Option<&OsStr>) -> ExitCode {
         permits,
         aggregators,
         context,
-        context_path: CONTEXT_PATH.into(),
+        context_path: context::PATH.into(),
     });
     ExitCode::SUCCESS
 }
@@ -144,15 +149,23 @@ fn registered(inbox: &Receiver<Event>) -> Option<(Registration, bool)> {
 }
 
 /// Life without an API key: nothing is collected, nothing is sent, the function is served.
-fn idle(subscribe: &Sender<Subscription>, inbox: &Receiver<Event>, permits: &Sender<()>) -> ExitCode {
+fn idle(
+    config: &Config,
+    subscribe: &Sender<Subscription>,
+    events: &Sender<Event>,
+    inbox: &Receiver<Event>,
+    permits: &Sender<()>,
+) -> ExitCode {
     let _ = subscribe.send(Subscription { types: Vec::new(), port: DAEMON_PORT });
     if registered(inbox).is_none() {
         return ExitCode::FAILURE;
     }
     log::error!("no API key: nothing is collected or sent; set DD_API_KEY");
+    let terminate = events.clone();
+    spawn("signals", FLAT_STACK, events, move || signals(&terminate));
     loop {
         match inbox.recv() {
-            Ok(Event::Shutdown { .. }) | Err(_) => return ExitCode::SUCCESS,
+            Ok(Event::Shutdown { .. } | Event::Terminate | Event::Died("next")) | Err(_) => return ExitCode::SUCCESS,
             Ok(_) => drop(permits.try_send(())),
         }
     }
@@ -201,11 +214,13 @@ struct Start {
     tags: Arc<Tags>,
     events: Sender<Event>,
     done: Sender<FlushDone>,
+    /// Empty until a worker first uses it.
+    client: Client,
 }
 
 impl Start {
     /// Starts every component that has its socket, and returns the ways to the aggregators.
-    fn components(&self, sockets: Sockets, context: &Context) -> Aggregators {
+    fn components(&self, sockets: Sockets, context: &ExecutionContext) -> Aggregators {
         Aggregators {
             logs: sockets.daemon.and_then(|listener| self.logs(listener, context)),
             traces: sockets.traces.and_then(|listener| self.traces(listener)),
@@ -213,19 +228,19 @@ impl Start {
         }
     }
 
-    fn logs(&self, listener: TcpListener, context: &Context) -> Option<Sender<logs::Message>> {
+    fn logs(&self, listener: TcpListener, context: &ExecutionContext) -> Option<Sender<logs::Message>> {
         let (logs, inbox) = bounded(DELIVERIES);
         let agent = logs::agent::Agent {
             config: Arc::clone(&self.config),
             tags: Arc::clone(&self.tags),
-            last_request_id: context.last_request_id(),
+            last_request_id: Some(context.last_request_id.clone()).filter(|id| !id.is_empty()),
             inbox,
             events: self.events.clone(),
             lane: self.lane(Signal::Logs, "forward-logs"),
         };
-        let daemon = Arc::new(Daemon { events: self.events.clone(), logs: logs.clone() });
+        let daemon = Daemon { events: self.events.clone(), logs: logs.clone() };
         let started = self.spawn("logs-agent", DEEP_STACK, move || logs::agent::run(agent))
-            && self.spawn("daemon", FLAT_STACK, move || net::serve(&listener, "daemon", &DAEMON_LIMITS, &daemon));
+            && self.spawn("daemon", FLAT_STACK, move || serve("daemon", &listener, &DAEMON_LIMITS, daemon));
         started.then_some(logs)
     }
 
@@ -239,9 +254,9 @@ impl Start {
             events: self.events.clone(),
             lane: self.lane(Signal::Traces, "forward-traces"),
         };
-        let receiver = Arc::new(traces::receiver::Receiver { to_agent: traces.clone() });
+        let receiver = traces::receiver::Receiver { to_agent: traces.clone() };
         let started = self.spawn("trace-agent", DEEP_STACK, move || traces::agent::run(agent))
-            && self.spawn("traces", FLAT_STACK, move || net::serve(&listener, "traces", &TRACES_LIMITS, &receiver));
+            && self.spawn("traces", FLAT_STACK, move || serve("traces", &listener, &TRACES_LIMITS, receiver));
         started.then_some(traces)
     }
 
@@ -257,23 +272,26 @@ impl Start {
             events: self.events.clone(),
             lane: self.lane(Signal::Metrics, "forward-metrics"),
         };
-        let (handle, listener) = match dogstatsd::listener(socket, &self.config, metrics.clone()) {
-            Ok(parts) => parts,
+        let (handle, requests) = match dogstatsd::requests() {
+            Ok(ends) => ends,
             Err(error) => {
                 log::error!("DogStatsD: {error}; custom metrics are off, everything else goes on");
                 return off;
             }
         };
+        let (out, buffer_size) = (metrics.clone(), self.config.dogstatsd_buffer_size);
         let started = self.spawn("metrics-agent", DEEP_STACK, move || metrics::agent::run(agent))
-            && self.spawn("dogstatsd", FLAT_STACK, move || dogstatsd::run(listener));
+            && self.spawn("dogstatsd", FLAT_STACK, move || dogstatsd::run(socket, buffer_size, requests, out));
         if started { Aggregators { metrics: Some(metrics), dogstatsd: Some(handle), ..off } } else { off }
     }
 
     /// The way from an aggregator to its worker, a thread that starts with the first payload.
     fn lane(&self, signal: Signal, name: &'static str) -> Lane {
-        let (config, done, events) = (Arc::clone(&self.config), self.done.clone(), self.events.clone());
+        let (config, client) = (Arc::clone(&self.config), self.client.clone());
+        let (done, events) = (self.done.clone(), self.events.clone());
         let start = move |jobs: Receiver<Job>| {
-            spawn(name, DEEP_STACK, &events, move || forwarder::worker::run(signal, &config, &jobs, &done))
+            let worker = Worker { signal, config, client, jobs, done };
+            spawn(name, DEEP_STACK, &events, move || worker::run(worker))
         };
         Lane::new(signal, self.done.clone(), Box::new(start))
     }
@@ -294,6 +312,13 @@ fn spawn(name: &'static str, stack: usize, events: &Sender<Event>, body: impl Fn
     };
     let started = thread::Builder::new().name(name.to_owned()).stack_size(stack).spawn(run);
     started.map_err(|error| log::error!("cannot start the thread {name}: {error}; it is off")).is_ok()
+}
+
+/// Accepts connections until the listener breaks.
+fn serve(name: &'static str, listener: &TcpListener, limits: &net::Limits, service: impl net::Service) {
+    let service: Arc<dyn net::Service> = Arc::new(service);
+    let error = net::serve(listener, name, limits, &service);
+    log::error!("the listener of {name} failed: {error}");
 }
 
 /// The thread `signals`: SIGTERM and SIGINT mean SHUTDOWN.

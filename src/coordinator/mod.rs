@@ -23,7 +23,7 @@ use self::lifecycle::{Action, Lifecycle};
 use crate::config::{Config, Signal};
 use crate::diag::counters::{Counter, count};
 use crate::forwarder::{FlushDone, FlushTicket};
-use crate::lambda::context::Context;
+use crate::lambda::context::{self, ExecutionContext};
 use crate::lambda::event::{Event, Invoke, Registration};
 use crate::lambda::{Tags, telemetry::PlatformEvent};
 use crate::sys::clock;
@@ -91,7 +91,7 @@ pub struct Coordinator {
     /// The aggregators.
     pub aggregators: Aggregators,
     /// The execution context, restored or fresh.
-    pub context: Context,
+    pub context: ExecutionContext,
     /// Where the execution context is saved.
     pub context_path: PathBuf,
 }
@@ -161,7 +161,7 @@ impl Coordinator {
 
     /// Keeps the execution context, and completes the tags where only the invocation tells the account.
     fn note_invocation(&mut self, invoke: &Invoke) {
-        self.context.begin(&invoke.request_id, &invoke.invoked_function_arn);
+        self.context.begin(&invoke.request_id, &invoke.invoked_function_arn, clock::wall_ns());
         if self.tags.function_arn.is_empty()
             && let Some(account) = invoke.invoked_function_arn.split(':').nth(4).filter(|a| !a.is_empty())
         {
@@ -193,7 +193,7 @@ impl Coordinator {
     }
 
     fn save_context(&self) {
-        if let Err(error) = self.context.save(&self.context_path) {
+        if let Err(error) = context::save(&self.context, &self.context_path) {
             log::debug!("cannot save the execution context to {}: {error}", self.context_path.display());
         }
     }
