@@ -6,6 +6,8 @@
 //! cannot start is off, and a line says so.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
@@ -119,8 +121,7 @@ fn extension_name(argv0: Option<&OsStr>) -> String {
 
 /// Reads the settings, sets the log level, and says what was wrong with them.
 fn settings(environment: &[(OsString, OsString)]) -> Config {
-    let yaml = std::fs::read_to_string(config::yaml_path(environment)).ok();
-    let (config, complaints) = Config::load(environment, yaml.as_deref());
+    let (config, complaints) = Config::load(environment, yaml(environment).as_deref());
     logger::init(config.log_level);
     if log::log_enabled!(log::Level::Debug) {
         for line in config::debug_environment(environment) {
@@ -131,6 +132,14 @@ fn settings(environment: &[(OsString, OsString)]) -> Config {
         log::warn!("{complaint}");
     }
     config
+}
+
+/// The text of `datadog.yaml`, if there is one; one byte more than the settings take, so that they say so.
+fn yaml(environment: &[(OsString, OsString)]) -> Option<String> {
+    let file = File::open(config::yaml_path(environment)).ok()?;
+    let mut text = Vec::new();
+    file.take(config::MAX_YAML as u64 + 1).read_to_end(&mut text).ok()?;
+    Some(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// Waits for the outcome of registration. None, with a line, if there is nobody to serve.
@@ -160,7 +169,12 @@ fn idle(
     if registered(inbox).is_none() {
         return ExitCode::FAILURE;
     }
-    log::error!("no API key: nothing is collected or sent; set DD_API_KEY");
+    match &config.api_key_indirect {
+        Some(setting) => log::error!(
+            "no API key: {setting} names one, but this version reads only DD_API_KEY; nothing is collected or sent"
+        ),
+        None => log::error!("no API key: nothing is collected or sent; set DD_API_KEY"),
+    }
     let terminate = events.clone();
     spawn("signals", FLAT_STACK, events, move || signals(&terminate));
     loop {

@@ -25,7 +25,8 @@ use crate::diag::counters::{Counter, count};
 use crate::forwarder::{FlushDone, FlushTicket};
 use crate::lambda::context::{self, ExecutionContext};
 use crate::lambda::event::{Event, Invoke, Registration};
-use crate::lambda::{Tags, telemetry::PlatformEvent};
+use crate::lambda::tags::{Tags, account_in};
+use crate::lambda::telemetry::PlatformEvent;
 use crate::sys::clock;
 use crate::{logs, metrics, traces};
 
@@ -163,7 +164,7 @@ impl Coordinator {
     fn note_invocation(&mut self, invoke: &Invoke) {
         self.context.begin(&invoke.request_id, &invoke.invoked_function_arn, clock::wall_ns());
         if self.tags.function_arn.is_empty()
-            && let Some(account) = invoke.invoked_function_arn.split(':').nth(4).filter(|a| !a.is_empty())
+            && let Some(account) = account_in(&invoke.invoked_function_arn)
         {
             account.clone_into(&mut self.registration.account_id);
             self.tags = Arc::new(Tags::new(&self.config, &self.registration));
