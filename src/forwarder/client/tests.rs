@@ -27,6 +27,8 @@ fn https_server(connections: usize) -> (String, Certificate<'static>, thread::Jo
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
     let ca = Certificate::from_der(made.cert.der()).to_owned();
     let server = thread::spawn(move || {
+        // They stay open: what opens another one does so on purpose.
+        let mut open = Vec::new();
         let serve = |_| {
             let (socket, _) = listener.accept().unwrap();
             let tls = ServerConnection::new(Arc::clone(&config)).unwrap();
@@ -41,7 +43,9 @@ fn https_server(connections: usize) -> (String, Certificate<'static>, thread::Jo
             let tls = stream.get_mut();
             tls.write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\n{}").unwrap();
             tls.flush().unwrap();
-            tls.conn.handshake_kind()
+            let kind = tls.conn.handshake_kind();
+            open.push(stream);
+            kind
         };
         (0..connections).map(serve).collect()
     });
