@@ -1,0 +1,39 @@
+//! The real runtimes' environments: runs the scripts that make them, which do nothing once they are made. Runs before
+//! isolation, since only outside there is a network.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The interpreter of the Python environment.
+///
+/// # Errors
+/// Why there is none, for people.
+pub fn python() -> Result<PathBuf, String> {
+    run("python-env.sh")
+}
+
+/// The folder that holds `node_modules`.
+///
+/// # Errors
+/// Why there is none, for people.
+pub fn node_modules() -> Result<PathBuf, String> {
+    run("node-env.sh")
+}
+
+/// The folder of a function under `tests/functions`.
+pub fn function(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/functions").join(name)
+}
+
+fn run(script: &str) -> Result<PathBuf, String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(script);
+    let output = Command::new("bash").arg(&path).stdin(Stdio::null()).output();
+    let output = output.map_err(|e| format!("{}: {e}", path.display()))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        return Err(said.trim().lines().last().unwrap_or("it failed without a word").to_owned());
+    }
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let last = printed.trim().lines().last().ok_or("it printed no path")?;
+    Ok(PathBuf::from(last))
+}
