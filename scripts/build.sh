@@ -17,15 +17,8 @@ if [ "$arch" = x86_64 ] && [ "$HOST_ARCH" != x86_64 ]; then
   export CC_x86_64_unknown_linux_musl=x86_64-linux-gnu-gcc
   export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER=x86_64-linux-gnu-gcc
 fi
-# Two clones give the same bytes: no path of this machine is in the binary.
-separator=$'\x1f'
-flags=(
-  "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
-  "--remap-path-prefix=$TARGET=/target"
-  "--remap-path-prefix=$ROOT=/thimble"
-)
-joined=$(IFS=$separator; echo "${flags[*]}")
-CARGO_ENCODED_RUSTFLAGS=$joined cargo build --locked --release --target "$arch-unknown-linux-musl" --bin thimble
+release_flags
+cargo build --locked --release --target "$arch-unknown-linux-musl" --bin thimble
 
 built=$(binary "$arch")
 kind=$(file -b "$built")

@@ -26,3 +26,15 @@ fail() {
   printf 'error: %s\n' "$*" >&2
   exit 1
 }
+
+# release_flags: exports the compiler's flags for release builds. Two clones give the same bytes: no path of this
+# machine is in the binary.
+release_flags() {
+  local separator=$'\x1f' flags=(
+    "--remap-path-prefix=$ROOT=/thimble" # of prefixes that nest, the last one counts
+    "--remap-path-prefix=$TARGET=/target"
+    "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+  )
+  CARGO_ENCODED_RUSTFLAGS=$(IFS=$separator; echo "${flags[*]}")
+  export CARGO_ENCODED_RUSTFLAGS
+}

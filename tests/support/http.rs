@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+type Headers = Vec<(String, String)>;
+
 /// A request that was read whole.
 #[derive(Debug)]
 pub struct Request {
     pub method: String,
     pub path: String,
     /// Names in lower case.
-    pub headers: Vec<(String, String)>,
+    pub headers: Headers,
     pub body: Vec<u8>,
     /// When its last byte had been read.
     pub received: Instant,
@@ -47,7 +49,7 @@ fn invalid(what: &str) -> io::Error {
 }
 
 /// The first line, the headers and the body of the next message; `None` at the end of the stream.
-fn message(reader: &mut BufReader<TcpStream>) -> io::Result<Option<(String, Vec<(String, String)>, Vec<u8>)>> {
+fn message(reader: &mut BufReader<TcpStream>) -> io::Result<Option<(String, Headers, Vec<u8>)>> {
     let mut first = String::new();
     if reader.read_line(&mut first)? == 0 {
         return Ok(None);
