@@ -1,6 +1,7 @@
 //! Lambda's side of the conversation: the Extensions API, the Telemetry API's events, the tags that describe the
 //! function, and the execution context that outlives a restart.
 
+pub mod context;
 pub mod event;
 pub mod tags;
 pub mod telemetry;
