@@ -7,7 +7,7 @@ use super::lifecycle::{Action, Lifecycle, SIGNALS};
 use crate::config::{FlushStrategy, Signal};
 use crate::forwarder::{FlushDone, FlushTicket};
 use crate::lambda::event::Invoke;
-use crate::lambda::telemetry::{PlatformKind, Status};
+use crate::lambda::telemetry::{PlatformKind, ReportMetrics, Status};
 
 /// The wall clock at the start of each script, in milliseconds.
 const EPOCH: u64 = 1_000_000;
@@ -58,13 +58,25 @@ impl Script {
     }
 
     fn runtime_done(&mut self, ms: u64, id: &str) {
-        let kind = PlatformKind::RuntimeDone { request_id: id.to_owned(), status: Status::Success };
+        let kind = PlatformKind::RuntimeDone {
+            request_id: id.to_owned(),
+            status: Status::Success,
+            error_type: None,
+            metrics: None,
+            spans: Vec::new(),
+        };
         let actions = self.lifecycle.on_platform(self.at(ms), &kind);
         self.take(actions);
     }
 
     fn report(&mut self, ms: u64, id: &str) {
-        let kind = PlatformKind::Report { request_id: id.to_owned(), status: Status::Success };
+        let kind = PlatformKind::Report {
+            request_id: id.to_owned(),
+            status: Status::Success,
+            error_type: None,
+            metrics: ReportMetrics::default(),
+            spans: Vec::new(),
+        };
         let actions = self.lifecycle.on_platform(self.at(ms), &kind);
         self.take(actions);
     }
