@@ -132,7 +132,7 @@ fn options(intake: &Intake, python: Option<&Path>, root: &Path) -> Options {
         own("DD_VERSION", "1.0.0"),
         own("DD_TAGS", "team:lab"),
     ]);
-    let function_env = vec![own("DD_LAMBDA_HANDLER", "handler.handler"), own("DD_TRACE_ENABLED", "true")];
+    let function_env = runtimes::handler_env("handler.handler");
     let runtime = match python {
         Some(python) => Runtime::python(python, root),
         None => Runtime::builtin(function::handler),

@@ -10,6 +10,9 @@ use super::{Outcome, Run, check};
 /// Longest line of a log that is shown.
 const WIDTH: usize = 116;
 
+/// Spans that datadog-lambda makes of every module it imports at a cold start: too many to show.
+const IMPORT: &str = "aws.lambda.import";
+
 /// Everything that arrived, invocation by invocation, and what thimble cost.
 pub fn report(outcome: &Outcome, received: &Received, python: bool) {
     let function =
@@ -83,6 +86,11 @@ fn tree(span: &Span, all: &[&Span], lead: &str, branch: &str) {
         _ => format!("{lead}   "),
     };
     let mut children: Vec<&&Span> = all.iter().filter(|s| s.parent_id == span.span_id).collect();
+    if children.iter().any(|s| s.name == IMPORT) {
+        let imports = all.iter().filter(|s| s.name == IMPORT).count();
+        println!("    {below}└─ {imports} spans {IMPORT} (not shown)");
+        children.retain(|s| s.name != IMPORT);
+    }
     children.sort_by_key(|s| s.start);
     for (index, child) in children.iter().enumerate() {
         tree(child, all, &below, if index + 1 < children.len() { "├─ " } else { "└─ " });
