@@ -46,7 +46,7 @@ pub fn isolated(name: &str, body: impl FnOnce()) {
 /// Like [`isolated`], with a file system as `sandbox` says.
 pub fn isolated_in(sandbox: &Sandbox, name: &str, body: impl FnOnce()) {
     let arguments = ["--exact", name, "--nocapture", "--test-threads=1", "--include-ignored"];
-    match enter(sandbox, name, &arguments.map(OsString::from)) {
+    match enter(sandbox, name, &arguments.map(OsString::from), &[]) {
         Entered::Inside | Entered::InPlace(_) => body(),
         Entered::Left(status) => assert!(status.success(), "{name} failed inside its namespaces: {status}"),
     }
@@ -63,19 +63,21 @@ pub enum Entered {
 }
 
 /// Starts this program again, with `arguments`, inside namespaces; in there, sets them up.
-pub fn enter(sandbox: &Sandbox, name: &str, arguments: &[OsString]) -> Entered {
+/// `environment` is added to that of the program inside.
+pub fn enter(sandbox: &Sandbox, name: &str, arguments: &[OsString], environment: &[(&str, OsString)]) -> Entered {
     if std::env::var_os(INSIDE).as_deref() == Some(OsStr::new(name)) {
         sandbox.set_up().unwrap_or_else(|e| panic!("setting up the namespaces: {e}"));
         println!("{GREETING}{name}");
         return Entered::Inside;
     }
-    let Some(unshare) = unshare_command() else {
+    let Some(mut unshare) = unshare_command() else {
         let path = std::env::temp_dir().join("thimble-lab.lock");
         println!("lab: namespaces are forbidden here, so this runs in place, one at a time ({})", path.display());
         let file = File::options().create(true).append(true).open(&path).expect("the lock file can be made");
         sys::lock(&file).expect("the lock can be taken");
         return Entered::InPlace(file);
     };
+    unshare.envs(environment.iter().map(|(name, value)| (name, value)));
     Entered::Left(run_inside(unshare, name, arguments))
 }
 

@@ -25,6 +25,20 @@ pub fn function(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/functions").join(name)
 }
 
+/// The settings that make the entry points of Datadog's libraries call `handler`.
+pub fn handler_env(handler: &str) -> Vec<(String, String)> {
+    vec![("DD_LAMBDA_HANDLER".into(), handler.into()), ("DD_TRACE_ENABLED".into(), "true".into())]
+}
+
+/// The settings of a Node function: the libraries in `folder`, which [`node_modules`] returned, and a path to `node`.
+pub fn node_env(folder: &Path) -> Vec<(String, String)> {
+    let modules = folder.join("node_modules").to_string_lossy().into_owned();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut env = handler_env("handler.handler");
+    env.extend([("NODE_PATH".into(), modules), ("PATH".into(), path)]);
+    env
+}
+
 fn run(script: &str) -> Result<PathBuf, String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(script);
     let output = Command::new("bash").arg(&path).stdin(Stdio::null()).output();

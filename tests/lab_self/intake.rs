@@ -153,16 +153,16 @@ fn logs_are_decoded() {
 #[test]
 fn bad_requests_are_refused() {
     let intake = Intake::start();
-    let rows: [(&str, &[(&str, &str)], &[u8], u16, &str); 6] = [
-        ("/api/v2/logs", &[PROTOBUF], b"[]", 400, "Content-Type"),
-        ("/api/v2/logs", &[JSON], b"{", 400, "not a JSON array"),
-        ("/api/v2/logs", &[JSON, ZSTD], b"[]", 400, "not zstd"),
-        ("/api/v2/logs", &[JSON, ("Content-Encoding", "br")], b"[]", 400, "Content-Encoding"),
-        ("/api/v0.2/traces", &[PROTOBUF], &[0x2a, 0x7f, 1], 400, "ends early"),
-        ("/api/v2/series", &[JSON], br#"{"series":[{}]}"#, 400, "not a series"),
+    let rows: [(&str, Vec<(&str, &str)>, &[u8], &str); 6] = [
+        ("/api/v2/logs", vec![PROTOBUF], b"[]", "Content-Type"),
+        ("/api/v2/logs", vec![JSON], b"{", "not a JSON array"),
+        ("/api/v2/logs", vec![JSON, ZSTD], b"[]", "not zstd"),
+        ("/api/v2/logs", vec![JSON, ("Content-Encoding", "br")], b"[]", "Content-Encoding"),
+        ("/api/v0.2/traces", vec![PROTOBUF], &[0x2a, 0x7f, 1], "ends early"),
+        ("/api/v2/series", vec![JSON], br#"{"series":[{}]}"#, "not a series"),
     ];
-    for (index, (path, headers, body, status, problem)) in rows.into_iter().enumerate() {
-        assert_eq!(post(&intake, path, headers, body), Some(status), "{problem}");
+    for (index, (path, headers, body, problem)) in rows.into_iter().enumerate() {
+        assert_eq!(post(&intake, path, &headers, body), Some(400), "{problem}");
         let problems = intake.received().problems();
         assert_eq!(problems.len(), index + 1);
         assert!(problems[index].contains(problem), "{problems:?}");

@@ -71,7 +71,7 @@ impl Invocation {
         let body = super::super::msgpack::encode(traces);
         let request = agent().post("http://127.0.0.1:8126/v0.4/traces");
         let request = request.header("Content-Type", "application/msgpack").header("Datadog-Meta-Lang", "lab");
-        request.send(&body).map_or(0, |response| response.status().as_u16())
+        request.send(&body).ok().and_then(finish).unwrap_or(0)
     }
 
     /// Whether the platform has ended this runtime: a handler that waits must look.
@@ -163,5 +163,11 @@ fn serve(api: &str, handler: &Handler, telemetry: &Telemetry, killed: &Arc<Atomi
         return None;
     }
     let url = format!("{base}/invocation/{}/{kind}", invocation.request_id);
-    agent().post(url).send(body.to_string()).ok().map(drop)
+    agent().post(url).send(body.to_string()).ok().and_then(finish).map(drop)
+}
+
+/// Reads the answer to its end, since a connection that is closed with an unread one is reset; returns the status.
+fn finish(mut response: ureq::http::Response<ureq::Body>) -> Option<u16> {
+    response.body_mut().read_to_vec().ok()?;
+    Some(response.status().as_u16())
 }

@@ -76,6 +76,11 @@ impl Environment {
         }
     }
 
+    /// Whether there is no runtime any more.
+    pub fn runtime_ended(&self) -> bool {
+        matches!(self.runtime, Running::None) || self.runtime_exited()
+    }
+
     /// Sends `signal` to the runtime. One that is a thread knows only SIGTERM and SIGKILL, which both end it.
     pub fn signal_runtime(&self, signal: i32) {
         match &self.runtime {

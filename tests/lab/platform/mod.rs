@@ -171,9 +171,8 @@ impl Platform {
         self.thaw();
         self.wait_until_ready()?;
         self.count += 1;
-        let request_id = format!("{:08x}-1ab0-4000-8000-{:012x}", self.count, std::process::id());
-        let trace = format!("Root=1-{:08x}-{:024x};Parent={0:016x};Sampled=1", 0x6000_0000 + self.count, self.count);
         let (started, wall) = (Instant::now(), SystemTime::now());
+        let (request_id, trace) = ids(self.count, wall);
         self.telemetry.emit("platform.start", events::start(&request_id, &self.options.function_version, &trace));
         self.dispatch(&request_id, &trace, payload, wall + timeout);
 
@@ -344,16 +343,21 @@ impl Platform {
         exists.then_some(Shutdown { told, exit, killed: exit.is_none(), took })
     }
 
-    /// Ends the runtime: SIGTERM, and SIGKILL at `deadline`.
+    /// Ends the runtime: SIGTERM, and SIGKILL at `deadline`. Its poll is dropped only when nobody reads the answer.
     fn end_runtime(&self, environment: &Environment, deadline: Instant) {
+        let ended = |_: &mut state::State| environment.runtime_ended().then_some(());
         environment.signal_runtime(sys::SIGTERM);
-        // A runtime that is a thread waits in its poll.
-        if let Some(request) = self.shared.update(|state| state.runtime.parked.take()) {
+        if matches!(self.options.runtime, Runtime::Builtin(_))
+            && let Some(request) = self.shared.update(|state| state.runtime.parked.take())
+        {
+            // A thread notices no signal while it waits.
             Reply::new(410, json!({"errorType": "Lab.Ended"})).send(request);
         }
-        let none = matches!(self.options.runtime, Runtime::None);
-        self.shared.wait(deadline, |_| (none || environment.runtime_exited()).then_some(()));
-        environment.signal_runtime(sys::SIGKILL);
+        if self.shared.wait(deadline, ended).is_none() {
+            environment.signal_runtime(sys::SIGKILL);
+            self.shared.wait(Instant::now() + Duration::from_secs(1), ended);
+        }
+        self.shared.update(|state| state.runtime.parked.take());
     }
 
     /// Stops both processes, as Lambda does between invocations. What telemetry is queued waits too.
@@ -418,6 +422,19 @@ impl Drop for Platform {
         self.telemetry.close();
         self.environment = None; // kills both
     }
+}
+
+/// A request id that says which invocation it is, and an X-Ray header whose ids are as spread as Lambda's.
+fn ids(count: u32, at: SystemTime) -> (String, String) {
+    let seed = time::epoch_ms(at) << 20 | u64::from(count);
+    let spread = |salt: u64| {
+        (seed ^ salt).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+    };
+    let request_id = format!("{count:08x}-1ab0-4000-8000-{:012x}", spread(1) >> 16);
+    let seconds = time::epoch_ms(at) / 1000;
+    let trace =
+        format!("Root=1-{seconds:08x}-{:08x}{:016x};Parent={:016x};Sampled=1", spread(2) >> 32, spread(3), spread(4));
+    (request_id, trace)
 }
 
 /// What the caller gets: the response or the error, and the error's type.

@@ -52,10 +52,18 @@ impl Runtime {
         Self::Builtin(Arc::new(handler))
     }
 
-    /// A Python function under AWS's runtime client and Datadog's handler. `python` is the environment's interpreter,
-    /// `root` the function's folder. `DD_LAMBDA_HANDLER` goes into [`Options::function_env`].
+    /// A Python function under AWS's runtime client and Datadog's handler. `python` is the environment's interpreter
+    /// (`runtimes::python`), `root` the function's folder; `runtimes::handler_env` goes into [`Options::function_env`].
     pub fn python(python: impl Into<PathBuf>, root: impl Into<PathBuf>) -> Self {
         let mut program = Program::new(python, &["-m", "awslambdaric", "datadog_lambda.handler.handler"]);
+        program.directory = root.into();
+        Self::Process(program)
+    }
+
+    /// A Node function, `handler.js` in `root`, with the lab's own small runtime (AWS's needs a C++ tool chain) and
+    /// Datadog's libraries; `runtimes::node_env` goes into [`Options::function_env`].
+    pub fn node(root: impl Into<PathBuf>) -> Self {
+        let mut program = Program::new("/usr/bin/env", &["node", "runtime.js"]);
         program.directory = root.into();
         Self::Process(program)
     }
