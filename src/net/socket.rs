@@ -69,7 +69,7 @@ impl Socket<'_> {
                 return Ok(());
             }
             // Twice the time allowed means that the sandbox was frozen meanwhile, the peer with it: it gets another turn.
-            if (allowance..allowance * 2).contains(&waited) {
+            if (allowance..allowance.saturating_mul(2)).contains(&waited) {
                 return Err(TOO_SLOW);
             }
         }
