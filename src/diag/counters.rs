@@ -18,7 +18,7 @@ macro_rules! counters {
 
 counters! {
     // net
-    /// Requests refused with a 4xx because they were malformed.
+    /// Requests that could not be read: malformed, ended early, too slow (400, 408, 417, 431, 501, 505).
     NetMalformed = "net.malformed",
     /// Requests refused with 413.
     NetTooLarge = "net.too_large",
@@ -26,7 +26,7 @@ counters! {
     NetBusy = "net.busy",
     /// Connections closed because every slot was taken.
     NetEvicted = "net.evicted",
-    /// Accept calls that failed.
+    /// Attempts to accept a connection or to start its thread that failed.
     NetAcceptErrors = "net.accept_errors",
     /// Requests whose handler panicked (answered with 500).
     NetPanics = "net.panics",

@@ -147,14 +147,13 @@ impl Session<'_> {
             }
         }
         let mut patience = Patience::new(self.server.limits.read_timeout);
-        let request = match read_head(&mut self.input, &mut patience) {
+        let mut request = match read_head(&mut self.input, &mut patience) {
             Ok(Some(request)) => request,
             Ok(None) => return Ok(Then::End),
             Err(fault) => return self.fail(fault),
         };
         let mut reader = BodyReader::new(request.framing);
-        let head = &request.head;
-        let limit = match self.call(head, |service| service.admit(head)) {
+        let limit = match self.call(&request.head, |service| service.admit(&request.head)) {
             Some(Ok(limit)) => limit,
             Some(Err(answer)) => return self.turn_away(&request, &answer, &mut reader, &mut patience),
             None => return self.broken(&request, Some(&mut reader)),
@@ -164,6 +163,7 @@ impl Session<'_> {
         }
         if self.awaits_continue(&request, &reader) {
             self.socket.send_all(b"HTTP/1.1 100 Continue\r\n\r\n", &mut patience).map_err(|_| Gone)?;
+            request.expects_continue = false;
         }
         match collect(&mut reader, &mut self.input, limit, &self.server.budget, &mut patience) {
             Ok(body) => self.respond(&request, body),

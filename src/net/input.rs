@@ -73,9 +73,12 @@ impl Patience {
         (!allowance.is_zero()).then_some(allowance)
     }
 
-    /// Accounts for a wait of `waited` that was allowed `allowance`.
-    pub fn spend(&mut self, allowance: Duration, waited: Duration) {
+    /// Accounts for a wait of `waited` that was allowed `allowance`. Whether the peer used it up.
+    ///
+    /// Twice the time allowed means that the sandbox was frozen meanwhile, the peer with it: it gets another turn.
+    pub fn spend(&mut self, allowance: Duration, waited: Duration) -> bool {
         self.left = self.left.saturating_sub(waited.min(allowance));
+        (allowance..allowance.saturating_mul(2)).contains(&waited)
     }
 }
 
@@ -202,6 +205,14 @@ mod tests {
                 patience.spend(allowance, Duration::from_millis(*ms));
             }
             assert_eq!(patience.allowance(), expected.map(Duration::from_millis), "{} waits", waits.len());
+        }
+    }
+
+    #[test]
+    fn a_freeze_is_not_held_against_the_peer() {
+        for (ms, expected) in [(0, false), (999, false), (1000, true), (1999, true), (2000, false), (600_000, false)] {
+            let used_up = Patience::new(SECOND).spend(SECOND, Duration::from_millis(ms));
+            assert_eq!(used_up, expected, "{ms} ms");
         }
     }
 

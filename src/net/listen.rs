@@ -24,3 +24,26 @@ pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     listen(&socket, BACKLOG)?;
     Ok(socket.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::{bind, sockopt};
+
+    #[test]
+    fn bound_sockets() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let addr = listener.local_addr().unwrap();
+        assert_eq!(bind(addr).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+        // Far more than any server's slots wait in the kernel before somebody accepts.
+        let waiting: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(addr).unwrap()).collect();
+        let (accepted, _) = listener.accept().unwrap();
+        assert!(sockopt::tcp_nodelay(&accepted).unwrap(), "inherited from the listener");
+        // The server closes first, which leaves the port in TIME_WAIT: the next process binds it all the same.
+        drop(accepted);
+        drop(listener);
+        drop(waiting);
+        bind(addr).unwrap();
+    }
+}

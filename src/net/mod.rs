@@ -2,6 +2,11 @@
 //!
 //! One accept loop per listener on its component's thread, one short-stacked thread per connection, at most
 //! [`Limits::connections`]. It knows nothing of what it serves.
+//!
+//! `accept` hands sockets to `connection`, which reads with `head` and `body` from an `input` and writes with `response`.
+//! `body::BodyReader` is the framing of bodies for whoever streams them; `body::collect` makes them whole within a
+//! `budget`. All but `accept`, `connection`, `socket` and `listen` work on bytes alone. Nothing is shared but atomics and
+//! channels.
 
 mod accept;
 mod body;
@@ -27,9 +32,11 @@ pub struct Limits {
     pub connections: usize,
     /// Bytes of request line and headers; more is a 431.
     pub head: usize,
-    /// How long one read may take inside a request. Between requests a connection waits without a timer.
+    /// How long one read or write may take inside a request; all reads of a request together may wait six times as
+    /// long. Between requests a connection waits without a timer.
     pub read_timeout: Duration,
-    /// Bytes of bodies in memory at once, over all connections. A body that finds no room waits, then gets a 503.
+    /// Bytes of bodies in memory at once, over all connections, in grains of 32 KiB. A body that finds no room waits as
+    /// long as a read may, then gets a 503; one that could never fit gets a 413.
     pub body_budget: usize,
 }
 
