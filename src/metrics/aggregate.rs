@@ -232,4 +232,4 @@ fn floor(seconds: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;
