@@ -128,6 +128,9 @@ fn series_wait_when_the_seconds_of_an_open_bucket_are_used_up() {
             assert_eq!(flush(&mut aggregator, 104, false), ["d d @100 1/1 #"]);
         }
         assert_eq!(flush(&mut aggregator, now, last), ["a c @109 3 #"]);
+        // Read before that flush, handed over after it.
+        add(&mut aggregator, "a:5|c", 104);
+        assert_eq!(flush(&mut aggregator, now, last), ["a c @110 5 #"]);
         // A late sample of a bucket with no second left counts in the present one.
         add(&mut aggregator, "a:7|c|T105", 122);
         assert_eq!(flush(&mut aggregator, 122, false), ["a c @120 7 #"]);
