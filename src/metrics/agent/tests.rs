@@ -1,3 +1,5 @@
+//! The agent: payloads of every route, pressure, and the lane that gives payloads back.
+
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, unbounded};

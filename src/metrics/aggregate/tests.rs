@@ -1,3 +1,5 @@
+//! Buckets, contexts and flushes: what is sent when, and that nothing is lost or sent twice.
+
 use proptest::prelude::*;
 
 use super::*;

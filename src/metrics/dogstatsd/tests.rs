@@ -1,3 +1,5 @@
+//! The thread over a real socket on an ephemeral port: order of flushes, cut datagrams, floods, kernel drops.
+
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 

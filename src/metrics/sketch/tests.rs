@@ -1,3 +1,5 @@
+//! Sketches against the formulas of the specification and against an independent implementation.
+
 use proptest::prelude::*;
 
 use super::*;
