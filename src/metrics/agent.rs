@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::aggregate::{Aggregator, Outcome, Point};
 use super::dogstatsd::batch::{Batch, Line};
 use super::dogstatsd::event::{self, Event, ServiceCheck};
+use super::dogstatsd::parser::Malformed;
 use super::payload;
 use super::settings::{Base, Settings};
 use super::{Kind, Message};
@@ -21,8 +22,8 @@ use crate::forwarder::{FlushTicket, Lane, Payload};
 use crate::lambda::{self, Tags};
 use crate::sys;
 
-/// Bytes of aggregates, events and service checks: some 25,000 contexts of usual size.
-const BUDGET: usize = 8 << 20;
+/// Bytes of aggregates, events and service checks: some 60,000 contexts of usual size.
+const BUDGET: usize = 20 << 20;
 /// Bytes of compressed payloads that the lane gave back.
 const KEPT: usize = 4 << 20;
 /// What an event or a service check costs beside its texts.
@@ -46,15 +47,21 @@ pub struct Agent {
 pub fn run(agent: Agent) {
     let Agent { config, tags, inbox, events, lane } = agent;
     let settings = Settings::new(&config);
-    let mut state = State::new(Base::new(&settings, &tags), settings, BUDGET);
-    let mut outlet = Outlet { lane, kept: VecDeque::new() };
+    let state = State::new(Base::new(&settings, &tags), settings, BUDGET);
+    serve(state, Outlet { lane, kept: VecDeque::new() }, inbox, &events);
+}
+
+fn serve(mut state: State, mut outlet: Outlet, inbox: Receiver<Message>, events: &Sender<lambda::Event>) {
+    let mut told = false;
     // Blocks without a deadline: this is the idle state of the component.
     for message in inbox {
         let ticket = if let Message::Flush(ticket) = &message { Some(*ticket) } else { None };
         let handled = catch_unwind(AssertUnwindSafe(|| state.handle(message)));
         let payloads = handled.unwrap_or_else(|_| {
             counters::count(Counter::Panics);
-            log::warn!("metrics: a message made the aggregation fail; what was not sent yet is lost");
+            if !std::mem::replace(&mut told, true) {
+                log::warn!("metrics: a message made the aggregation fail; what was not sent yet is lost");
+            }
             state.reset();
             Vec::new()
         });
@@ -83,6 +90,8 @@ struct State {
     pressed: bool,
     /// Samples lost for want of room since the last flush.
     lost: u64,
+    /// Events and service checks that could not be read since the last flush.
+    malformed: u64,
 }
 
 impl State {
@@ -97,6 +106,7 @@ impl State {
             bytes: 0,
             pressed: false,
             lost: 0,
+            malformed: 0,
         }
     }
 
@@ -143,7 +153,7 @@ impl State {
         if self.bytes + self.aggregator.bytes() + cost > self.budget {
             return false;
         }
-        let malformed = match line {
+        let outcome = match line {
             Line::Event(text) => event::event(text).map(|event| {
                 counters::count(Counter::EventsAccepted);
                 self.events.push((event, received));
@@ -153,11 +163,11 @@ impl State {
                 self.checks.push((check, received));
             }),
         };
-        match malformed {
+        match outcome {
             Ok(()) => self.bytes += cost,
-            Err(reason) => {
+            Err(_) => {
                 counters::count(Counter::MetricsMalformed);
-                log::warn!("DogStatsD: a line could not be read and is lost: {reason}");
+                self.malformed += 1;
             }
         }
         true
@@ -187,14 +197,23 @@ impl State {
         self.checks = Vec::new();
         self.bytes = 0;
         self.pressed = false;
-        if self.lost > 0 {
-            let lost = std::mem::take(&mut self.lost);
+        self.report();
+        payloads
+    }
+
+    /// Tells what was lost since the last flush.
+    fn report(&mut self) {
+        let (lost, malformed) = (std::mem::take(&mut self.lost), std::mem::take(&mut self.malformed));
+        if lost > 0 {
             log::warn!(
                 "DogStatsD: {lost} samples were lost because too many different metrics and tags wait to be sent; \
                  use fewer tag values or flush more often (DD_SERVERLESS_FLUSH_STRATEGY)"
             );
         }
-        payloads
+        if malformed > 0 {
+            let reason = Malformed::Header;
+            log::warn!("DogStatsD: {malformed} lines could not be read and are lost: {reason}");
+        }
     }
 }
 
@@ -233,4 +252,4 @@ impl Outlet {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -4,7 +4,8 @@
 //! Pure; runs on the thread `metrics-agent`. Time comes with the samples and with the flush. Memory is bounded by bytes:
 //! over the budget only counts and gauges that exist already take samples.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, hash_map};
 use std::hash::BuildHasherDefault;
 
 use super::context::{Context, Contexts, Fold, Found};
@@ -113,8 +114,9 @@ impl Aggregator {
         Outcome::Accepted
     }
 
-    /// The bucket a sample belongs to: that of its timestamp, or the present one if it has none, lies in the future, or
-    /// names a bucket all of whose seconds are used.
+    /// The bucket a sample belongs to: that of its timestamp, or the present one if it has none or lies in the future. A
+    /// bucket all of whose seconds are used takes no more; the present one stands in, and the next for that: a sample
+    /// read just before a flush may come just after it.
     fn bucket(&mut self, sample: &Sample<'_>, room: bool) -> Option<&mut Bucket> {
         let present = floor(sample.received);
         let wanted = match sample.metric.timestamp {
@@ -122,13 +124,18 @@ impl Aggregator {
             t if t >= sample.received => present,
             t => floor(t),
         };
-        let exhausted = self.buckets.get(&wanted).is_some_and(|bucket| bucket.used >= BUCKET);
-        let start = if exhausted { present } else { wanted };
-        if room && !self.buckets.contains_key(&start) {
-            self.bytes += BUCKET_BYTES;
-            return Some(self.buckets.entry(start).or_default());
+        let mut start = wanted;
+        while self.buckets.get(&start).is_some_and(|bucket| bucket.used >= BUCKET) {
+            start = if start < present { present } else { start + BUCKET };
         }
-        self.buckets.get_mut(&start)
+        match self.buckets.entry(start) {
+            Entry::Occupied(bucket) => Some(bucket.into_mut()),
+            Entry::Vacant(place) if room => {
+                self.bytes += BUCKET_BYTES;
+                Some(place.insert(Bucket::default()))
+            }
+            Entry::Vacant(_) => None,
+        }
     }
 
     /// Passes every point to `emit` and forgets what is sent. `now` is in seconds; `last` says that no flush follows.
@@ -142,6 +149,7 @@ impl Aggregator {
     ) {
         for (&start, bucket) in &mut self.buckets {
             let ended = last || now >= start + BUCKET;
+            // The last second is left for what comes after the other nine are used.
             let second = match bucket.used {
                 used if used + 1 < BUCKET => Some(start + used),
                 used if ended => Some(start + used.min(BUCKET - 1)),
@@ -181,8 +189,8 @@ impl Aggregator {
             let values = std::mem::take(&mut bucket.values);
             for (id, value) in values {
                 match bucket.values.entry(self.contexts.adopt(old.get(id), base)) {
-                    std::collections::hash_map::Entry::Occupied(mut same) => same.get_mut().merge(value),
-                    std::collections::hash_map::Entry::Vacant(entry) => {
+                    hash_map::Entry::Occupied(mut same) => same.get_mut().merge(value),
+                    hash_map::Entry::Vacant(entry) => {
                         entry.insert(value);
                     }
                 }
@@ -232,4 +240,4 @@ fn floor(seconds: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -1,7 +1,7 @@
 //! Histograms (`h`, `ms`): a handful of statistics of the samples since the last point, computed here and sent as series.
 //!
 //! Pure; runs on the thread `metrics-agent`. The samples themselves are kept and the statistics exact, until there are
-//! [`EXACT`] of them; then a sketch takes over, so that memory is bounded and only median and percentiles are off, by less
+//! 2,048 of them; then a sketch takes over, so that memory is bounded and only median and percentiles are off, by less
 //! than one percent.
 
 use super::sketch::Sketch;

@@ -93,7 +93,7 @@ impl Batch {
     /// Room for a datagram of `size` bytes, at most [`CAPACITY`]; `None` if the batch is full.
     pub fn spare(&mut self, size: usize) -> Option<&mut [u8]> {
         if self.buffers.bytes.is_empty() {
-            self.buffers.bytes.resize(CAPACITY, 0);
+            self.buffers.bytes = vec![0; CAPACITY];
         }
         let used = self.buffers.used;
         self.buffers.bytes.get_mut(used..used + size)

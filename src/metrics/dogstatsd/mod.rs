@@ -169,6 +169,8 @@ struct Reader {
     reason: Option<Malformed>,
     /// The kernel's count when it was last read.
     drops: u64,
+    /// Whether a panic was logged.
+    told: bool,
 }
 
 impl Reader {
@@ -193,6 +195,7 @@ impl Reader {
             malformed: 0,
             reason: None,
             drops: 0,
+            told: false,
         }
     }
 
@@ -202,7 +205,9 @@ impl Reader {
             Ok(outcome) => outcome,
             Err(_) => {
                 counters::count(Counter::Panics);
-                log::warn!("DogStatsD: a datagram made the parser fail; samples read with it are lost");
+                if !std::mem::replace(&mut self.told, true) {
+                    log::warn!("DogStatsD: a datagram made the parser fail; samples read with it are lost");
+                }
                 self.batch = self.fresh();
                 Ok(())
             }
@@ -284,4 +289,4 @@ impl Reader {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -20,6 +20,8 @@ const RESOURCE: &str = "dd.internal.resource:";
 pub struct Series<'a> {
     bodies: Bodies,
     base: &'a Base,
+    /// The tags of `base`, written once: the opening bracket and the strings.
+    tags: Vec<u8>,
     name: String,
 }
 
@@ -28,7 +30,11 @@ impl<'a> Series<'a> {
     #[must_use]
     pub fn new(settings: &Settings, base: &'a Base) -> Self {
         let bodies = Bodies::new(Route::Series, settings.compression_level, "{\"series\":[", b",", b"]}");
-        Self { bodies, base, name: String::new() }
+        let mut tags = Vec::new();
+        json_strings(&mut tags, base.metrics.iter().map(String::as_str));
+        // The bracket closes behind the tags of each context.
+        tags.pop();
+        Self { bodies, base, tags, name: String::new() }
     }
 
     /// Adds a point of `context`.
@@ -39,8 +45,9 @@ impl<'a> Series<'a> {
             self.name.push('.');
             self.name.push_str(&statistic.suffix());
         }
-        let (name, base) = (self.name.as_str(), self.base);
-        self.bodies.entry(|out| write(out, name, context, point, base));
+        let origin = origin::detail(&self.name, self.base);
+        let (name, tags) = (self.name.as_str(), self.tags.as_slice());
+        self.bodies.entry(|out| write(out, name, context, point, tags, origin));
     }
 
     /// The payloads.
@@ -50,7 +57,7 @@ impl<'a> Series<'a> {
     }
 }
 
-fn write(out: &mut Vec<u8>, name: &str, context: &Context, point: SeriesPoint, base: &Base) {
+fn write(out: &mut Vec<u8>, name: &str, context: &Context, point: SeriesPoint, tags: &[u8], origin: Option<u32>) {
     out.extend_from_slice(b"{\"metric\":");
     json_string(out, name);
     // Writing to a vector cannot fail, here and below.
@@ -65,22 +72,27 @@ fn write(out: &mut Vec<u8>, name: &str, context: &Context, point: SeriesPoint, b
         out.push(b'}');
     }
     if point.count {
-        let _ = write!(out, "],\"type\":{COUNT},\"interval\":{BUCKET}");
+        let _ = write!(out, "],\"type\":{COUNT},\"interval\":{BUCKET},\"tags\":");
     } else {
-        let _ = write!(out, "],\"type\":{GAUGE}");
+        let _ = write!(out, "],\"type\":{GAUGE},\"tags\":");
     }
-    out.extend_from_slice(b",\"tags\":");
-    json_strings(out, base.metrics.iter().map(String::as_str).chain(context.tags()));
-    match origin::detail(name, base) {
+    out.extend_from_slice(tags);
+    for tag in context.tags() {
+        if out.last() != Some(&b'[') {
+            out.push(b',');
+        }
+        json_string(out, tag);
+    }
+    match origin {
         Some(detail) => {
             let (product, lambda) = (origin::PRODUCT, origin::LAMBDA);
             let _ = write!(
                 out,
-                ",\"metadata\":{{\"origin\":{{\"origin_product\":{product},\"origin_sub_product\":{lambda},\
+                "],\"metadata\":{{\"origin\":{{\"origin_product\":{product},\"origin_sub_product\":{lambda},\
                  \"origin_product_detail\":{detail}}}}}}}"
             );
         }
-        None => out.extend_from_slice(b",\"metadata\":null}"),
+        None => out.extend_from_slice(b"],\"metadata\":null}"),
     }
 }
 
