@@ -11,7 +11,7 @@ fn platform_event(kind: &str, record: &str) -> Result<PlatformKind, Malformed> {
     let Element { time_ms, kind } = read(&json)?;
     assert_eq!(time_ms, 1_665_532_800_001);
     match kind {
-        Kind::Platform(kind) => Ok(kind),
+        Kind::Platform(kind) => Ok(*kind),
         other => panic!("{other:?}"),
     }
 }
