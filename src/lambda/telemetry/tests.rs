@@ -1,3 +1,5 @@
+//! Rows for every event of the catalogue (spec: lambda-apis 1.5).
+
 use super::*;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! The whole way from a delivery to payloads and events, on the test's own thread.
+
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, unbounded};
