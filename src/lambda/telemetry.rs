@@ -184,8 +184,8 @@ pub enum Kind<'a> {
     Function(&'a str),
     /// A line of an extension.
     Extension(&'a str),
-    /// A platform event that somebody needs.
-    Platform(PlatformKind),
+    /// A platform event that somebody needs. Rare and large, unlike the others.
+    Platform(Box<PlatformKind>),
     /// An event that nobody needs, or of a type this version does not know.
     Ignored,
 }
@@ -245,7 +245,7 @@ fn platform<'a>(name: &str, record: &str) -> Result<Kind<'a>, Malformed> {
         }
         _ => return Ok(Kind::Ignored),
     };
-    Ok(Kind::Platform(kind))
+    Ok(Kind::Platform(Box::new(kind)))
 }
 
 fn start(record: &str) -> Result<PlatformKind, Malformed> {

@@ -17,7 +17,7 @@ use super::rules::Rules;
 use crate::config::{Config, Signal};
 use crate::diag::counters::{self, Counter};
 use crate::forwarder::{FlushTicket, Lane};
-use crate::lambda::telemetry::{Element, Elements, Kind, PlatformEvent, PlatformKind, text_of};
+use crate::lambda::telemetry::{Element, Elements, Kind, Malformed, PlatformEvent, PlatformKind, text_of};
 use crate::lambda::{Event, Tags};
 use crate::sys::clock;
 
@@ -46,7 +46,9 @@ pub fn run(agent: Agent) {
         match message {
             Message::Telemetry(delivery) => deliver(&delivery, config.logs_enabled, &mut pipeline, &events, &mut said),
             Message::Tags(tags) => pipeline.batches.set_tags(&tags),
-            Message::Flush(ticket) => said.guard(|| pipeline.flush(ticket, &mut lane)),
+            Message::Flush(ticket) => {
+                said.guard(|| pipeline.flush(ticket, &mut lane));
+            }
         }
         if pipeline.batches.take_pressure() {
             notify(&events, Event::Pressure(Signal::Logs));
@@ -57,47 +59,40 @@ pub fn run(agent: Agent) {
 /// Takes a delivery in, then tells the coordinator what happened in it.
 fn deliver(delivery: &[u8], enabled: bool, pipeline: &mut Pipeline, events: &Sender<Event>, said: &mut Said) {
     let text = text_of(delivery);
-    let elements = read(&text, clock::wall_ms(), said);
+    let Some((elements, malformed)) = said.guard(|| read(&text, clock::wall_ms())) else { return };
+    said.count_malformed(malformed);
     if enabled {
         said.guard(|| pipeline.take_in(&elements));
     }
     for Element { time_ms, kind } in elements {
         if let Kind::Platform(kind) = kind {
-            if let PlatformKind::LogsDropped { records, .. } = kind {
-                counters::add(Counter::LogsDroppedByPlatform, records);
-                if !std::mem::replace(&mut said.dropped, true) {
-                    log::warn!("Lambda dropped {records} log records before delivery: the function writes too fast");
-                }
+            if let PlatformKind::LogsDropped { records, .. } = *kind {
+                said.count_dropped(records);
             }
-            notify(events, Event::Platform(PlatformEvent { time_ms, kind }));
+            notify(events, Event::Platform(PlatformEvent { time_ms, kind: *kind }));
         }
     }
 }
 
-/// The readable elements of a delivery in the order of their times.
-fn read<'a>(text: &'a str, now_ms: u64, said: &mut Said) -> Vec<Element<'a>> {
+/// The elements of a delivery that somebody needs, in the order of their times, and how many were not readable.
+fn read(text: &str, now_ms: u64) -> (Vec<Element<'_>>, u64) {
     let mut elements = Vec::new();
     let (mut last_ms, mut malformed) = (None, 0);
     for parts in Elements::new(text) {
         // An event without a readable time happened when its neighbour did.
         match parts.and_then(|parts| Element::read(parts, last_ms.unwrap_or(now_ms))) {
+            Ok(Element { kind: Kind::Ignored, .. }) => {}
             Ok(element) => {
                 last_ms = Some(element.time_ms);
                 elements.push(element);
             }
-            Err(_) => malformed += 1,
-        }
-    }
-    if malformed > 0 {
-        counters::add(Counter::LogsMalformed, malformed);
-        if !std::mem::replace(&mut said.malformed, true) {
-            log::warn!("{malformed} telemetry elements are not readable and were skipped; later ones are only counted");
+            Err(Malformed) => malformed += 1,
         }
     }
     if !elements.is_sorted_by_key(|element| element.time_ms) {
         elements.sort_by_key(|element| element.time_ms);
     }
-    elements
+    (elements, malformed)
 }
 
 fn notify(events: &Sender<Event>, event: Event) {
@@ -106,7 +101,7 @@ fn notify(events: &Sender<Event>, event: Event) {
     }
 }
 
-/// Which lines were printed already: our own lines come back as telemetry.
+/// Which lines were printed already: each once, since our own lines come back as telemetry.
 #[derive(Default)]
 struct Said {
     malformed: bool,
@@ -115,15 +110,30 @@ struct Said {
 }
 
 impl Said {
-    /// Runs `work`; a panic in it is counted, said once, and goes no further.
-    fn guard(&mut self, work: impl FnOnce()) {
+    /// Runs `work`; a panic in it is counted and goes no further.
+    fn guard<T>(&mut self, work: impl FnOnce() -> T) -> Option<T> {
         // Nothing in the pipeline is unsafe to use half-changed: at worst a line of the message is missing.
-        if catch_unwind(AssertUnwindSafe(work)).is_ok() {
-            return;
+        let outcome = catch_unwind(AssertUnwindSafe(work)).ok();
+        if outcome.is_none() {
+            counters::count(Counter::Panics);
+            if !std::mem::replace(&mut self.panicked, true) {
+                log::warn!("the logs agent lost a message to a defect of its own; please report this");
+            }
         }
-        counters::count(Counter::Panics);
-        if !std::mem::replace(&mut self.panicked, true) {
-            log::warn!("the logs agent lost a message to a defect of its own; please report this");
+        outcome
+    }
+
+    fn count_malformed(&mut self, elements: u64) {
+        counters::add(Counter::LogsMalformed, elements);
+        if elements > 0 && !std::mem::replace(&mut self.malformed, true) {
+            log::warn!("{elements} telemetry elements are not readable and were skipped; later ones are only counted");
+        }
+    }
+
+    fn count_dropped(&mut self, records: u64) {
+        counters::add(Counter::LogsDroppedByPlatform, records);
+        if !std::mem::replace(&mut self.dropped, true) {
+            log::warn!("Lambda dropped {records} log records before delivery; later ones are only counted");
         }
     }
 }

@@ -37,7 +37,6 @@ pub struct Batches {
     frame: Frame,
     /// The zstd level; `None` sends text.
     level: Option<i32>,
-    headers: Vec<(&'static str, String)>,
     open: Open,
     sealed: VecDeque<Payload>,
     /// The log that is being written.
@@ -61,11 +60,9 @@ impl Batches {
     #[must_use]
     pub fn new(config: &Config, tags: &Tags) -> Self {
         let compress = config.logs_use_compression && !config.logs_opw;
-        let protocol = ("DD-PROTOCOL", "agent-json".to_owned());
         Self {
             frame: Frame::new(tags),
             level: compress.then_some(config.logs_compression_level),
-            headers: if config.logs_opw { Vec::new() } else { vec![protocol] },
             open: Open::default(),
             sealed: VecDeque::new(),
             entry: Vec::new(),
@@ -132,8 +129,8 @@ impl Batches {
         let items = open.logs;
         match open.finish(self.level) {
             Ok((encoding, body)) => {
-                let headers = self.headers.clone();
-                self.sealed.push_back(Payload { route: Route::Logs, encoding, body, items, headers });
+                let payload = Payload { route: Route::Logs, encoding, body, items, headers: Vec::new() };
+                self.sealed.push_back(payload);
                 self.enforce_budget();
             }
             Err(error) => lost(items, &error),

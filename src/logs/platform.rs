@@ -13,7 +13,6 @@ pub fn write_line(event: &PlatformKind, runtime_ms: f64, out: &mut String) -> Op
     // Writing to a string cannot fail.
     let level = match event {
         PlatformKind::InitStart { runtime_version, runtime_version_arn, .. } => {
-            let or_unknown = |text: &Option<String>| text.clone().filter(|t| !t.is_empty()).unwrap_or("?".to_owned());
             let (version, arn) = (or_unknown(runtime_version), or_unknown(runtime_version_arn));
             let _ = write!(out, "INIT_START Runtime Version: {version} Runtime Version ARN: {arn}");
             Level::Info
@@ -76,6 +75,11 @@ fn report(status: Status, error: Option<&str>, metrics: &ReportMetrics, runtime_
         let _ = write!(out, " Init Duration: {init:.2} ms");
     }
     Level::Info
+}
+
+/// What is empty (on AWS's emulator) says as little as what is missing.
+fn or_unknown(text: &Option<String>) -> &str {
+    text.as_deref().filter(|text| !text.is_empty()).unwrap_or("?")
 }
 
 fn timed_out(duration_ms: f64, out: &mut String) {

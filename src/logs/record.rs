@@ -41,7 +41,9 @@ impl<'a> Line<'a> {
                 return Self::plain(original);
             }
             json::unescape(inner, text);
-            return object(text, original, cut).unwrap_or(Self::plain(original));
+            let line = object(text, original, cut).unwrap_or(Self::plain(original));
+            // The ids in a text are the function's business, those of an object Lambda's log format.
+            return Line { request_id: None, ..line };
         }
         compact(raw, text);
         let text: &'a str = text;
@@ -49,10 +51,7 @@ impl<'a> Line<'a> {
         if !text.starts_with('{') {
             return Self::plain(original);
         }
-        let request_id = members(text, ["requestId", "AWSRequestId"])
-            .and_then(|[own, aws]| own.and_then(string).or_else(|| aws.and_then(string)));
-        let line = object(text, original, cut).unwrap_or(Self::plain(original));
-        Line { request_id, ..line }
+        object(text, original, cut).unwrap_or(Self::plain(original))
     }
 
     fn plain(text: Text<'a>) -> Self {
@@ -75,12 +74,14 @@ fn may_be_object(inner: &str) -> bool {
 
 /// Reads `text` if it is an object; `original` is the message unless the object carries tags.
 fn object<'a>(text: &'a str, original: Text<'a>, cut: &'a mut String) -> Option<Line<'a>> {
-    let [tags, message, level, status] = members(text, ["ddtags", "message", "level", "status"])?;
+    let names = ["ddtags", "message", "level", "status", "requestId", "AWSRequestId"];
+    let [tags, message, level, status, own_id, aws_id] = members(text, names)?;
+    let request_id = own_id.and_then(string).or_else(|| aws_id.and_then(string));
     let outer_level = level_of(level, status);
     if let Some((raw, tags)) = tags.and_then(|raw| Some((raw, string(raw)?))) {
         cut_member(text, raw, cut);
         let level = outer_level.unwrap_or(Level::Info);
-        return Some(Line { text: Text::Plain(cut), level, tags, request_id: None });
+        return Some(Line { text: Text::Plain(cut), level, tags, request_id });
     }
     let inner = message.filter(|m| m.starts_with('{'));
     if let Some((inner, [tags, level, status])) =
@@ -89,9 +90,9 @@ fn object<'a>(text: &'a str, original: Text<'a>, cut: &'a mut String) -> Option<
     {
         cut_member(inner, raw, cut);
         let level = outer_level.or_else(|| level_of(level, status)).unwrap_or(Level::Info);
-        return Some(Line { text: Text::Plain(cut), level, tags, request_id: None });
+        return Some(Line { text: Text::Plain(cut), level, tags, request_id });
     }
-    Some(Line { level: outer_level.unwrap_or(Level::Info), ..Line::plain(original) })
+    Some(Line { level: outer_level.unwrap_or(Level::Info), request_id, ..Line::plain(original) })
 }
 
 /// The level told by `level`, or by `status` if there is no `level` at all.

@@ -6,9 +6,13 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 
 use crate::config::{RuleKind, RuleSpec};
+
+/// How deep a pattern may nest. Compiling recurses: without a limit a pattern could overflow the thread's stack, which
+/// nothing can catch; up to this depth 128 KB are enough.
+const MAX_NESTING: u32 = 50;
 
 /// The rules in force.
 #[derive(Debug, Default)]
@@ -43,7 +47,7 @@ impl Rules {
     pub fn compile(specs: &[RuleSpec]) -> (Self, Vec<BadRule>) {
         let (mut rules, mut bad) = (Vec::new(), Vec::new());
         for RuleSpec { kind, name, pattern, placeholder } in specs {
-            match Regex::new(pattern) {
+            match RegexBuilder::new(pattern).nest_limit(MAX_NESTING).build() {
                 Ok(pattern) => rules.push(Rule { kind: *kind, pattern, placeholder: placeholder.clone() }),
                 Err(problem) => bad.push(BadRule { name: name.clone(), problem }),
             }
@@ -143,5 +147,17 @@ mod tests {
         let (rules, bad) = rules(&[(ExcludeAtMatch, r"((\w{500}){500}){500}", "")]);
         assert!(rules.is_empty());
         assert!(bad[0].contains("rule 0") && !bad[0].contains('\n'), "{bad:?}");
+    }
+
+    #[test]
+    fn nesting_is_limited_to_what_the_stack_takes() {
+        let nested = |depth: usize| format!("{}a{}", "(?:b|(".repeat(depth), "))*".repeat(depth));
+        let compile = move || {
+            let (_, bad) = rules(&[(ExcludeAtMatch, &nested(1000), ""), (ExcludeAtMatch, &nested(9), "")]);
+            assert_eq!(bad.len(), 1);
+            assert!(bad[0].contains("rule 0") && !bad[0].contains('\n'), "{bad:?}");
+        };
+        // Twice what the release build needs: frames are larger without optimisation.
+        std::thread::Builder::new().stack_size(256 << 10).spawn(compile).unwrap().join().unwrap();
     }
 }

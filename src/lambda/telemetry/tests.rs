@@ -1,3 +1,5 @@
+//! Rows for every event of the catalogue (spec: lambda-apis 1.5).
+
 use super::*;
 use proptest::prelude::*;
 
@@ -11,7 +13,7 @@ fn platform_event(kind: &str, record: &str) -> Result<PlatformKind, Malformed> {
     let Element { time_ms, kind } = read(&json)?;
     assert_eq!(time_ms, 1_665_532_800_001);
     match kind {
-        Kind::Platform(kind) => Ok(kind),
+        Kind::Platform(kind) => Ok(*kind),
         other => panic!("{other:?}"),
     }
 }

@@ -1,3 +1,5 @@
+//! The whole way from a delivery to payloads and events, on the test's own thread.
+
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, unbounded};
@@ -95,6 +97,57 @@ fn hostile_lines_do_not_break_their_neighbours() {
     delivery.extend_from_slice(format!(",{}]", line(2, "c")).as_bytes());
     let (logs, ..) = run_over(config(), vec![telemetry(delivery), Message::Flush(ticket(1, false))]);
     assert_eq!(summary(&logs)[1..], ["a\u{fffd}|r", "\u{fffd}\u{fffd}|r", "c|r"]);
+}
+
+/// A delivery as AWS's emulator makes them for Managed Instances.
+const EMULATOR: &str = r#"[
+    {"time":"2026-11-23T04:39:08.457Z","type":"platform.initStart","record":{"initializationType":"lambda-managed-instances",
+        "runtimeVersion":"","runtimeVersionArn":"","functionName":"my-func","functionVersion":"$LATEST","instanceId":"$LATEST",
+        "instanceMaxMemory":536870912,"phase":"init"}},
+    {"time":"2026-11-23T04:39:08.458Z","type":"platform.telemetrySubscription","record":{"name":"trivial-ext",
+        "state":"Subscribed","types":["platform","function","extension"]}},
+    {"time":"2026-11-23T04:39:08.459Z","type":"extension","record":"extension stdout line"},
+    {"time":"2026-11-23T04:39:08.460Z","type":"platform.initRuntimeDone","record":{
+        "initializationType":"lambda-managed-instances","status":"success","phase":"init"}},
+    {"time":"2026-11-23T04:39:08.461Z","type":"platform.extension","record":{"name":"trivial-ext","state":"Ready",
+        "events":["SHUTDOWN"]}},
+    {"time":"2026-11-23T04:39:08.462Z","type":"platform.initReport","record":{
+        "initializationType":"lambda-managed-instances","metrics":{"durationMs":354.953},"phase":"init","status":"success"}},
+    {"time":"2026-11-23T04:39:08.463Z","type":"platform.start","record":{"requestId":"r","version":"$LATEST",
+        "functionArn":"arn:aws:lambda:us-east-1:1:function:f","tracing":{"type":"X-Amzn-Trace-Id","value":"Root=1"}}},
+    {"time":"2026-11-23T04:39:08.464Z","type":"function","record":"stdout line from function {\"hello\": \"world\"}"},
+    {"time":"2026-11-23T04:39:08.465Z","type":"platform.report","record":{"requestId":"r","status":"success",
+        "metrics":{"durationMs":2.146},"tracing":{"type":"X-Amzn-Trace-Id","value":"Root=1"},"spans":[
+        {"name":"responseLatency","start":"2026-11-23T04:39:08.464Z","durationMs":1.891},
+        {"name":"responseDuration","start":"2026-11-23T04:39:08.465Z","durationMs":0.085}]}},
+    {"time":"2026-11-23T04:39:08.466Z","type":"platform.report","record":{"requestId":"e","status":"error",
+        "errorType":"Runtime.Unknown","metrics":{"durationMs":1}}},
+    {"time":"2026-11-23T04:39:08.467Z","type":"platform.report","record":{"requestId":"t","status":"timeout",
+        "errorType":"Sandbox.Timedout","metrics":{"durationMs":3000}}}
+]"#;
+
+#[test]
+fn what_the_emulator_delivers() {
+    for (kind, own, line_id) in [("on-demand", "r", "r"), ("lambda-managed-instances", "r", "-")] {
+        let mut config = config();
+        config.lambda.initialization_type = kind.to_owned();
+        let (logs, events, _) = run_over(config, vec![telemetry(EMULATOR), Message::Flush(ticket(1, false))]);
+        let mut expected = vec![
+            format!("INIT_START Runtime Version: ? Runtime Version ARN: ?|{line_id}"),
+            format!("extension stdout line|{line_id}"),
+            format!("START RequestId: r Version: $LATEST|{own}"),
+            format!("stdout line from function {{\"hello\": \"world\"}}|{line_id}"),
+            "REPORT RequestId: r Runtime Duration: 2.15 ms|r".to_owned(),
+            "REPORT RequestId: e Runtime Duration: 1.00 ms Task failed: Runtime.Unknown|e".to_owned(),
+            "REPORT RequestId: t Runtime Duration: 3000.00 ms Task timed out after 3.00 seconds|t".to_owned(),
+        ];
+        if kind == "on-demand" {
+            // The lines of the init follow the START they waited for.
+            expected[..3].rotate_left(2);
+        }
+        assert_eq!(summary(&logs), expected);
+        assert_eq!(events.len(), 6);
+    }
 }
 
 #[test]

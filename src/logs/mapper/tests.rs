@@ -1,3 +1,5 @@
+//! Rows for the texts of every event, for attribution and for lines that wait (spec: logs 6.2 to 6.4).
+
 use super::*;
 use crate::lambda::telemetry::{Elements, text_of};
 use crate::logs::testing;
