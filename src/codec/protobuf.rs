@@ -3,11 +3,22 @@
 
 /// Appends a base-128 varint.
 pub fn varint(out: &mut Vec<u8>, mut v: u64) {
-    while v >= 0x80 {
-        out.push((v as u8) | 0x80);
-        v >>= 7;
+    if v < 0x80 {
+        out.push(v as u8);
+        return;
     }
-    out.push(v as u8);
+    let mut room = [0; 10];
+    let mut length = 0;
+    for byte in &mut room {
+        length += 1;
+        *byte = v as u8 | 0x80;
+        v >>= 7;
+        if v == 0 {
+            *byte &= 0x7f;
+            break;
+        }
+    }
+    append(out, &room, length);
 }
 
 /// Maps signed to unsigned so that small magnitudes stay small (`sint32`, `sint64`).
@@ -51,41 +62,118 @@ pub fn bytes(out: &mut Vec<u8>, field: u32, v: &[u8]) {
     }
 }
 
+/// A string, and what follows it in its buffer: where enough follows, a copy of fixed length and a cut replace the call
+/// that a copy of unknown length is. That call is most of the time of a short copy.
+#[derive(Clone, Copy, Debug)]
+pub struct Slack<'a> {
+    tail: &'a [u8],
+    length: usize,
+}
+
+/// Length of the fixed copies, and so what is a short string: the most that is copied without a call when the code is
+/// optimised for size.
+const SHORT: usize = 64;
+
+impl<'a> Slack<'a> {
+    /// The first `length` bytes of `tail`; all of it if it is shorter.
+    #[must_use]
+    #[inline]
+    pub fn new(tail: &'a [u8], length: usize) -> Self {
+        Self { tail, length: length.min(tail.len()) }
+    }
+
+    /// The string alone.
+    #[must_use]
+    #[inline]
+    pub fn bytes(self) -> &'a [u8] {
+        // In range by construction.
+        self.tail.get(..self.length).unwrap_or_default()
+    }
+
+    #[inline]
+    fn append_to(self, out: &mut Vec<u8>) {
+        match self.tail.first_chunk::<SHORT>() {
+            Some(room) if self.length <= SHORT => append(out, room, self.length),
+            _ => out.extend_from_slice(self.bytes()),
+        }
+    }
+}
+
+impl<'a> From<&'a [u8]> for Slack<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self { tail: bytes, length: bytes.len() }
+    }
+}
+
+impl<'a> From<&'a str> for Slack<'a> {
+    fn from(text: &'a str) -> Self {
+        text.as_bytes().into()
+    }
+}
+
 /// Appends an entry of a `map<string, string>` or `map<string, bytes>`; an empty key or value is written as it is.
 #[inline]
-pub fn entry(out: &mut Vec<u8>, field: u32, key: &[u8], value: &[u8]) {
-    const SHORT: usize = 0x3f;
-    if key.len() <= SHORT && value.len() <= SHORT && field < 16 {
-        // Nearly all entries: every number fits into one byte.
-        let (k, v) = (key.len() as u8, value.len() as u8);
+pub fn entry<'a>(out: &mut Vec<u8>, field: u32, key: impl Into<Slack<'a>>, value: impl Into<Slack<'a>>) {
+    let (key, value) = (key.into(), value.into());
+    if field < 16 && key.length + value.length < 0x80 - 4 {
+        let (k, v) = (key.length as u8, value.length as u8);
         out.extend_from_slice(&[(field as u8) << 3 | 2, k + v + 4, 0x0a, k]);
-        out.extend_from_slice(key);
+        key.append_to(out);
         out.extend_from_slice(&[0x12, v]);
-        out.extend_from_slice(value);
+        value.append_to(out);
         return;
     }
-    let (k, v) = (key.len() as u64, value.len() as u64);
+    let (k, v) = (key.length as u64, value.length as u64);
     tag(out, field, 2);
     varint(out, 2 + varint_length(k) + k + varint_length(v) + v);
-    out.push(0x0a);
-    varint(out, k);
-    out.extend_from_slice(key);
-    out.push(0x12);
-    varint(out, v);
-    out.extend_from_slice(value);
+    bytes_or_empty(out, 1, key.bytes());
+    bytes_or_empty(out, 2, value.bytes());
 }
 
 /// Appends an entry of a `map<string, double>`.
 #[inline]
-pub fn entry_double(out: &mut Vec<u8>, field: u32, key: &[u8], value: f64) {
-    let k = key.len() as u64;
+pub fn entry_double<'a>(out: &mut Vec<u8>, field: u32, key: impl Into<Slack<'a>>, value: f64) {
+    let key = key.into();
+    if field < 16 && key.length < 0x80 - 11 {
+        let k = key.length as u8;
+        out.extend_from_slice(&[(field as u8) << 3 | 2, k + 11, 0x0a, k]);
+        key.append_to(out);
+        out.push(0x11);
+        out.extend_from_slice(&value.to_le_bytes());
+        return;
+    }
+    let k = key.length as u64;
     tag(out, field, 2);
     varint(out, 1 + varint_length(k) + k + 9);
-    out.push(0x0a);
-    varint(out, k);
-    out.extend_from_slice(key);
+    bytes_or_empty(out, 1, key.bytes());
     out.push(0x11);
     out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Appends a `string` or `bytes` field as [`bytes`] does, quickly if it is short.
+#[inline]
+pub fn text<'a>(out: &mut Vec<u8>, field: u32, value: impl Into<Slack<'a>>) {
+    let value = value.into();
+    if field < 16 && (1..0x80).contains(&value.length) {
+        out.extend_from_slice(&[(field as u8) << 3 | 2, value.length as u8]);
+        value.append_to(out);
+    } else {
+        bytes(out, field, value.bytes());
+    }
+}
+
+/// Appends the first `length` bytes of `room` by a copy of fixed length.
+#[inline]
+fn append<const N: usize>(out: &mut Vec<u8>, room: &[u8; N], length: usize) {
+    let end = out.len() + length;
+    out.extend_from_slice(room);
+    out.truncate(end);
+}
+
+fn bytes_or_empty(out: &mut Vec<u8>, field: u32, v: &[u8]) {
+    tag(out, field, 2);
+    varint(out, v.len() as u64);
+    out.extend_from_slice(v);
 }
 
 /// How many bytes [`varint`] needs for `v`.
@@ -120,7 +208,13 @@ mod tests {
 
     #[test]
     fn varints_and_zigzag() {
-        for (value, expected) in [(0, &[0][..]), (127, &[127]), (128, &[0x80, 1]), (300, &[0xac, 2])] {
+        for (value, expected) in [
+            (0, &[0][..]),
+            (127, &[127]),
+            (128, &[0x80, 1]),
+            (300, &[0xac, 2]),
+            (u64::MAX, &[255, 255, 255, 255, 255, 255, 255, 255, 255, 1]),
+        ] {
             let mut out = Vec::new();
             varint(&mut out, value);
             assert_eq!(out, expected, "{value}");
@@ -146,7 +240,7 @@ mod tests {
         for (key, value) in [(0, 0), (1, 2), (63, 63), (63, 64), (64, 0), (127, 128), (128, 16_384), (300, 3_000_000)] {
             let (key, value) = (vec![b'k'; key], vec![b'v'; value]);
             let (mut quick, mut plain) = (Vec::new(), Vec::new());
-            entry(&mut quick, 10, &key, &value);
+            entry(&mut quick, 10, key.as_slice(), value.as_slice());
             for (field, bytes) in [(1, &key), (2, &value)] {
                 tag(&mut plain, field, 2);
                 varint(&mut plain, bytes.len() as u64);
@@ -155,9 +249,25 @@ mod tests {
             let mut expected = Vec::new();
             bytes(&mut expected, 10, &plain);
             assert_eq!(quick, expected, "{} {}", key.len(), value.len());
+
+            // The same with something behind the strings.
+            let behind = |s: &[u8]| [s, &[b'!'; 64]].concat();
+            let (long_key, long_value) = (behind(&key), behind(&value));
+            let (key, value) = (Slack::new(&long_key, key.len()), Slack::new(&long_value, value.len()));
+            quick.clear();
+            entry(&mut quick, 10, key, value);
+            assert_eq!(quick, expected, "{} {}", key.length, value.length);
+
+            let (mut quick, mut plain) = (Vec::new(), Vec::new());
+            text(&mut quick, 3, key);
+            bytes(&mut plain, 3, key.bytes());
+            assert_eq!(quick, plain, "{}", key.length);
+            entry_double(&mut quick, 11, key, 1.5);
+            entry_double(&mut plain, 11, key.bytes(), 1.5);
+            assert_eq!(quick, plain, "{}", key.length);
         }
         let mut out = Vec::new();
-        entry_double(&mut out, 11, b"a", 1.0);
+        entry_double(&mut out, 11, "a", 1.0);
         assert_eq!(out, [0x5a, 12, 0x0a, 1, b'a', 0x11, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f]);
     }
 

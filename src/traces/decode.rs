@@ -8,6 +8,7 @@
 use super::msgpack::{Fault, Reader};
 use super::span::{Part, Span, Text};
 use super::{MAX_SPAN, links};
+use crate::codec::protobuf::Slack;
 
 /// Most strings that a v0.5 table may have; 8 bytes of memory each. A body of 50 MiB whose spans use this many different
 /// strings would have 12 bytes left for each of them.
@@ -24,11 +25,17 @@ pub trait Dialect {
     /// What is wrong with it.
     fn text<'a, 'b: 'a>(&self, reader: &mut Reader<'b>, pool: &'a [u8]) -> Result<(Text, &'a [u8]), Fault>;
 
-    /// The next span; `None` for nil.
+    /// The next string and what follows it.
+    ///
+    /// # Errors
+    /// As [`Dialect::text`].
+    fn slack<'a, 'b: 'a>(&self, reader: &mut Reader<'b>, pool: &'a [u8]) -> Result<Slack<'a>, Fault>;
+
+    /// Fills `span`, which is the default, with the next span; `false` if there is a nil in its place.
     ///
     /// # Errors
     /// What is wrong with it; the reader stands where.
-    fn span(&self, reader: &mut Reader<'_>, pool: &mut Vec<u8>) -> Result<Option<Span>, Fault>;
+    fn span(&self, reader: &mut Reader<'_>, pool: &mut Vec<u8>, span: &mut Span) -> Result<bool, Fault>;
 }
 
 /// v0.4.
@@ -48,32 +55,36 @@ impl Dialect for Inline {
         Ok((Text::in_body(reader.at() - bytes.len(), bytes.len()), bytes))
     }
 
-    fn span(&self, reader: &mut Reader<'_>, pool: &mut Vec<u8>) -> Result<Option<Span>, Fault> {
+    #[inline]
+    fn slack<'a, 'b: 'a>(&self, reader: &mut Reader<'b>, _: &'a [u8]) -> Result<Slack<'a>, Fault> {
+        reader.slack()
+    }
+
+    fn span(&self, reader: &mut Reader<'_>, pool: &mut Vec<u8>, span: &mut Span) -> Result<bool, Fault> {
         if reader.nil() {
-            return Ok(None);
+            return Ok(false);
         }
-        let mut span = Span::default();
         for _ in 0..reader.map()? {
             match reader.text()? {
                 b"service" => span.service = scalar(self, reader, pool)?,
                 b"name" => span.name = scalar(self, reader, pool)?,
                 b"resource" => span.resource = scalar(self, reader, pool)?,
                 b"type" => span.kind = scalar(self, reader, pool)?,
-                b"trace_id" => span.trace_id = reader.number()?.bits(),
-                b"span_id" => span.span_id = reader.number()?.bits(),
-                b"parent_id" => span.parent_id = reader.number()?.bits(),
+                b"trace_id" => span.trace_id = reader.unsigned()?,
+                b"span_id" => span.span_id = reader.unsigned()?,
+                b"parent_id" => span.parent_id = reader.unsigned()?,
                 b"start" => span.start = reader.number()?.int(),
                 b"duration" => span.duration = reader.number()?.int(),
                 b"error" => span.error = reader.number()?.int32(),
-                b"meta" => meta(self, reader, pool, &mut span)?,
-                b"metrics" => metrics(self, reader, pool, &mut span)?,
-                b"meta_struct" => meta_struct(reader, &mut span)?,
+                b"meta" => meta(self, reader, pool, span)?,
+                b"metrics" => metrics(self, reader, pool, span)?,
+                b"meta_struct" => meta_struct(reader, span)?,
                 b"span_links" => span.links = encoded(reader, pool, &mut span.oversize, links::links)?,
                 b"span_events" => span.events = encoded(reader, pool, &mut span.oversize, links::events)?,
                 _ => reader.skip()?,
             }
         }
-        Ok(Some(span))
+        Ok(true)
     }
 }
 
@@ -82,36 +93,43 @@ impl Dialect for Indexed<'_> {
 
     #[inline]
     fn text<'a, 'b: 'a>(&self, reader: &mut Reader<'b>, pool: &'a [u8]) -> Result<(Text, &'a [u8]), Fault> {
-        let before = reader.clone();
-        let index = reader.number()?.bits();
-        let Some(&text) = usize::try_from(index).ok().and_then(|i| self.0.get(i)) else {
-            *reader = before;
-            return Err(Fault::NoSuchString);
-        };
+        let text = self.next(reader)?;
         Ok((text, text.of(reader.bytes(), pool)))
     }
 
-    fn span(&self, reader: &mut Reader<'_>, pool: &mut Vec<u8>) -> Result<Option<Span>, Fault> {
+    #[inline]
+    fn slack<'a, 'b: 'a>(&self, reader: &mut Reader<'b>, pool: &'a [u8]) -> Result<Slack<'a>, Fault> {
+        Ok(self.next(reader)?.slack(reader.bytes(), pool))
+    }
+
+    fn span(&self, reader: &mut Reader<'_>, pool: &mut Vec<u8>, span: &mut Span) -> Result<bool, Fault> {
         if reader.nil() {
-            return Ok(None);
+            return Ok(false);
         }
         reader.array_of(12, Fault::NotTwelve)?;
-        let mut span = Span {
-            service: scalar(self, reader, pool)?,
-            name: scalar(self, reader, pool)?,
-            resource: scalar(self, reader, pool)?,
-            trace_id: reader.number()?.bits(),
-            span_id: reader.number()?.bits(),
-            parent_id: reader.number()?.bits(),
-            start: reader.number()?.int(),
-            duration: reader.number()?.int(),
-            error: reader.number()?.int32(),
-            ..Span::default()
-        };
-        meta(self, reader, pool, &mut span)?;
-        metrics(self, reader, pool, &mut span)?;
+        span.service = scalar(self, reader, pool)?;
+        span.name = scalar(self, reader, pool)?;
+        span.resource = scalar(self, reader, pool)?;
+        span.trace_id = reader.unsigned()?;
+        span.span_id = reader.unsigned()?;
+        span.parent_id = reader.unsigned()?;
+        span.start = reader.number()?.int();
+        span.duration = reader.number()?.int();
+        span.error = reader.number()?.int32();
+        meta(self, reader, pool, span)?;
+        metrics(self, reader, pool, span)?;
         span.kind = scalar(self, reader, pool)?;
-        Ok(Some(span))
+        Ok(true)
+    }
+}
+
+impl Indexed<'_> {
+    #[inline]
+    fn next(&self, reader: &mut Reader<'_>) -> Result<Text, Fault> {
+        let before = reader.clone();
+        let index = reader.unsigned()?;
+        let text = usize::try_from(index).ok().and_then(|i| self.0.get(i)).copied();
+        text.ok_or(Fault::NoSuchString).inspect_err(|_| *reader = before)
     }
 }
 
@@ -145,14 +163,13 @@ fn scalar<D: Dialect>(dialect: &D, reader: &mut Reader<'_>, pool: &mut Vec<u8>) 
 /// `meta`. A nil value is as good as no pair.
 fn meta<D: Dialect>(d: &D, reader: &mut Reader<'_>, pool: &mut Vec<u8>, span: &mut Span) -> Result<(), Fault> {
     span.meta = part(reader)?;
+    let start = reader.at();
     for _ in 0..span.meta.pairs {
         let (_, key) = d.text(reader, pool)?;
         if reader.nil() {
             continue;
         }
         let (text, value) = d.text(reader, pool)?;
-        let clean = D::CHECKED || (is_utf8(key) && is_utf8(value));
-        span.lossy |= !clean;
         let slot = match key {
             b"env" => &mut span.known.env,
             b"version" => &mut span.known.version,
@@ -162,9 +179,42 @@ fn meta<D: Dialect>(d: &D, reader: &mut Reader<'_>, pool: &mut Vec<u8>, span: &m
             b"http.status_code" => &mut span.known.status_code,
             _ => continue,
         };
-        *slot = Some(if clean { text } else { repaired(value.to_vec(), pool) });
+        *slot = Some(if D::CHECKED || is_utf8(value) { text } else { repaired(value.to_vec(), pool) });
+    }
+    if !D::CHECKED {
+        let bytes = reader.bytes().get(start..reader.at()).unwrap_or_default();
+        span.lossy |=
+            !is_plain(bytes, span.meta.pairs) && !is_clean(&mut Reader::new(reader.bytes(), start), span.meta.pairs)?;
     }
     Ok(())
+}
+
+/// Whether the keys and values of a map of strings are ASCII, told without looking at them one by one: then the only
+/// bytes above 0x7f are the markers, two of each pair. Strings of more than 127 bytes have such bytes in their length and
+/// are not told.
+fn is_plain(map: &[u8], pairs: u32) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let (words, rest) = map.as_chunks::<8>();
+    let mut high = rest.iter().filter(|byte| !byte.is_ascii()).count() as u64;
+    // Eight counters in a word, added up before one of them can overflow.
+    for words in words.chunks(255) {
+        let counters = words.iter().fold(0, |sum: u64, word| sum + (u64::from_ne_bytes(*word) >> 7 & ONES));
+        let sums = (counters & 0x00ff_00ff_00ff_00ff) + (counters >> 8 & 0x00ff_00ff_00ff_00ff);
+        high += sums.wrapping_mul(0x0001_0001_0001_0001) >> 48;
+    }
+    high == 2 * u64::from(pairs)
+}
+
+/// Whether the keys and values of a map of strings are UTF-8.
+fn is_clean(reader: &mut Reader<'_>, pairs: u32) -> Result<bool, Fault> {
+    let mut clean = true;
+    for _ in 0..pairs {
+        clean &= is_utf8(reader.text()?);
+        if !reader.nil() {
+            clean &= is_utf8(reader.text()?);
+        }
+    }
+    Ok(clean)
 }
 
 /// `metrics`. A nil value is as good as no pair.

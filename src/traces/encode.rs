@@ -36,6 +36,10 @@ impl<'a> Context<'a> {
         text.of(self.body, self.pool)
     }
 
+    fn slack(&self, text: Text) -> pb::Slack<'a> {
+        text.slack(self.body, self.pool)
+    }
+
     fn edits(&self, key: &[u8]) -> bool {
         self.edits.iter().any(|edit| edit.key.as_bytes() == key)
     }
@@ -48,13 +52,13 @@ impl<'a> Context<'a> {
 /// body.
 pub fn span<D: Dialect>(dialect: &D, span: &Span, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
     let limit = out.len() + MAX_SPAN;
-    let mut service = cx.get(span.service);
-    if service == DEFAULT_SERVICE && !cx.service.is_empty() {
-        service = cx.service.as_bytes();
+    if cx.get(span.service) == DEFAULT_SERVICE && !cx.service.is_empty() {
+        pb::text(out, 1, cx.service);
+    } else {
+        pb::text(out, 1, cx.slack(span.service));
     }
-    pb::bytes(out, 1, service);
-    pb::bytes(out, 2, cx.get(span.name));
-    pb::bytes(out, 3, cx.get(span.resource));
+    pb::text(out, 2, cx.slack(span.name));
+    pb::text(out, 3, cx.slack(span.resource));
     pb::uint(out, 4, span.trace_id);
     pb::uint(out, 5, span.span_id);
     pb::uint(out, 6, span.parent_id);
@@ -63,7 +67,7 @@ pub fn span<D: Dialect>(dialect: &D, span: &Span, cx: &Context<'_>, out: &mut Ve
     pb::int(out, 9, i64::from(span.error));
     meta(dialect, span, cx, out, limit)?;
     metrics(dialect, span, cx, out, limit)?;
-    pb::bytes(out, 12, cx.get(span.kind));
+    pb::text(out, 12, cx.slack(span.kind));
     meta_struct(span, cx, out, limit)?;
     out.extend_from_slice(cx.get(span.links));
     out.extend_from_slice(cx.get(span.events));
@@ -74,23 +78,23 @@ fn meta<D: Dialect>(d: &D, span: &Span, cx: &Context<'_>, out: &mut Vec<u8>, lim
     let mut reader = Reader::new(cx.body, span.meta.at as usize);
     for _ in 0..span.meta.pairs {
         within(out, limit)?;
-        let (_, key) = d.text(&mut reader, cx.pool)?;
+        let key = d.slack(&mut reader, cx.pool)?;
         if reader.nil() {
             continue;
         }
-        let (_, value) = d.text(&mut reader, cx.pool)?;
-        if cx.overlay.covers(key) || cx.edits(key) {
+        let value = d.slack(&mut reader, cx.pool)?;
+        if cx.overlay.covers(key.bytes()) || cx.edits(key.bytes()) {
             continue;
         }
         if span.lossy {
-            pb::entry(out, META, repaired(key).as_bytes(), repaired(value).as_bytes());
+            pb::entry(out, META, &*repaired(key.bytes()), &*repaired(value.bytes()));
         } else {
             pb::entry(out, META, key, value);
         }
     }
     for edit in cx.edits {
         if let Some(value) = edit.value.filter(|_| !cx.overlay.covers(edit.key.as_bytes())) {
-            pb::entry(out, META, edit.key.as_bytes(), cx.get(value));
+            pb::entry(out, META, edit.key, cx.get(value));
         }
     }
     out.extend_from_slice(&cx.overlay.bytes);
@@ -102,16 +106,16 @@ fn metrics<D: Dialect>(d: &D, span: &Span, cx: &Context<'_>, out: &mut Vec<u8>, 
     let mut reader = Reader::new(cx.body, span.metrics.at as usize);
     for _ in 0..span.metrics.pairs {
         within(out, limit)?;
-        let (_, key) = d.text(&mut reader, cx.pool)?;
+        let key = d.slack(&mut reader, cx.pool)?;
         if reader.nil() {
             continue;
         }
         let value = reader.number()?.float();
-        if span.top_level && key == TOP_LEVEL {
+        if span.top_level && key.bytes() == TOP_LEVEL {
             continue;
         }
         if span.lossy {
-            pb::entry_double(out, METRICS, repaired(key).as_bytes(), value);
+            pb::entry_double(out, METRICS, &*repaired(key.bytes()), value);
         } else {
             pb::entry_double(out, METRICS, key, value);
         }
@@ -128,7 +132,7 @@ fn meta_struct(span: &Span, cx: &Context<'_>, out: &mut Vec<u8>, limit: usize) -
         within(out, limit)?;
         let key = reader.text()?;
         if !reader.nil() {
-            pb::entry(out, META_STRUCT, repaired(key).as_bytes(), reader.text()?);
+            pb::entry(out, META_STRUCT, &*repaired(key), reader.text()?);
         }
     }
     Ok(())

@@ -48,22 +48,22 @@ fn each(reader: &mut Reader<'_>, out: &mut Vec<u8>, limit: usize, field: u32, el
 fn link(reader: &mut Reader<'_>, out: &mut Vec<u8>, limit: usize) -> Result<(), Fault> {
     for _ in 0..reader.map()? {
         match reader.text()? {
-            b"trace_id" => pb::uint(out, 1, reader.number()?.bits()),
-            b"trace_id_high" => pb::uint(out, 2, reader.number()?.bits()),
-            b"span_id" => pb::uint(out, 3, reader.number()?.bits()),
+            b"trace_id" => pb::uint(out, 1, reader.unsigned()?),
+            b"trace_id_high" => pb::uint(out, 2, reader.unsigned()?),
+            b"span_id" => pb::uint(out, 3, reader.unsigned()?),
             b"attributes" => {
                 for _ in 0..reader.map()? {
                     within(out, limit)?;
                     let key = reader.text()?;
                     if !reader.nil() {
                         let value = reader.text()?;
-                        pb::entry(out, 4, utf8(key).as_bytes(), utf8(value).as_bytes());
+                        pb::entry(out, 4, &*utf8(key), &*utf8(value));
                     }
                 }
             }
             b"tracestate" => string(reader, out, 5)?,
             // 32 bits; bit 31 says that the rest is set.
-            b"flags" => pb::uint(out, 6, reader.number()?.bits() & 0xffff_ffff),
+            b"flags" => pb::uint(out, 6, reader.unsigned()? & 0xffff_ffff),
             _ => reader.skip()?,
         }
     }
@@ -74,7 +74,7 @@ fn event(reader: &mut Reader<'_>, out: &mut Vec<u8>, limit: usize) -> Result<(),
     for _ in 0..reader.map()? {
         match reader.text()? {
             b"time_unix_nano" => {
-                let time = reader.number()?.bits();
+                let time = reader.unsigned()?;
                 pb::tag(out, 1, 1);
                 out.extend_from_slice(&time.to_le_bytes());
             }

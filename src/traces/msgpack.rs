@@ -4,6 +4,7 @@
 //! Pure. Own code instead of `rmp` because this is the hot path of the trace agent: three times as fast.
 
 use super::DecodeError;
+use crate::codec::protobuf::Slack;
 
 /// What was wrong with a value. One byte, so that results travel in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,6 +217,16 @@ impl<'a> Reader<'a> {
         self.take(header, length)
     }
 
+    /// A `str` or `bin` of any width, and what follows it.
+    ///
+    /// # Errors
+    /// As [`Reader::text`].
+    #[inline]
+    pub fn slack(&mut self) -> Result<Slack<'a>, Fault> {
+        let length = self.text()?.len();
+        Ok(Slack::new(self.bytes.get(self.at - length..).unwrap_or_default(), length))
+    }
+
     /// The number of elements of an array; nil is an empty one.
     ///
     /// # Errors
@@ -285,6 +296,24 @@ impl<'a> Reader<'a> {
             0xca => (5, Number::Float(f64::from(f32::from_be_bytes(self.operand()?)))),
             0xc0 => (1, Number::Unsigned(0)),
             _ => return Err(Fault::NotNumber),
+        };
+        self.at += length;
+        Ok(number)
+    }
+
+    /// A number as [`Number::bits`]; quick for the unsigned ones.
+    ///
+    /// # Errors
+    /// As [`Reader::number`].
+    #[inline]
+    pub fn unsigned(&mut self) -> Result<u64, Fault> {
+        let (length, number) = match self.peek()? {
+            m @ 0x00..=0x7f => (1, u64::from(m)),
+            0xcc => (2, u64::from(u8::from_be_bytes(self.operand()?))),
+            0xcd => (3, u64::from(u16::from_be_bytes(self.operand()?))),
+            0xce => (5, u64::from(u32::from_be_bytes(self.operand()?))),
+            0xcf => (9, u64::from_be_bytes(self.operand()?)),
+            _ => return self.number().map(Number::bits),
         };
         self.at += length;
         Ok(number)
@@ -364,6 +393,7 @@ mod tests {
         let check = |bytes: &[u8], expected| {
             let mut reader = Reader::new(bytes, 0);
             assert_eq!(reader.number(), Ok(expected), "{bytes:x?}");
+            assert_eq!(Reader::new(bytes, 0).unsigned(), Ok(expected.bits()), "{bytes:x?}");
             assert!(reader.is_done(), "{bytes:x?}");
             for cut in 0..bytes.len() {
                 assert_eq!(Reader::new(&bytes[..cut], 0).number(), Err(Fault::Truncated), "{bytes:x?} cut at {cut}");

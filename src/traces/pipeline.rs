@@ -176,13 +176,18 @@ impl Pipeline {
             self.pool.truncate(table);
             while left > 0 && self.spans.len() < WINDOW && self.pool.len() < table + WINDOW_POOL {
                 left -= 1;
-                let Some(span) = d.span(reader, &mut self.pool)? else { continue };
+                // Decoded in place: a span is too large to be moved about.
+                self.spans.push(Span::default());
+                let Some(span) = self.spans.last_mut() else { continue };
+                if !d.span(reader, &mut self.pool, span)? {
+                    self.spans.pop();
+                    continue;
+                }
                 unsent += 1;
                 let first = *trace_id.get_or_insert(span.trace_id);
-                reject = reject.or_else(|| chunk::admit(&span, first).err());
-                if reject.is_none() {
-                    self.spans.push(span);
-                } else {
+                reject = reject.or_else(|| chunk::admit(span, first).err());
+                if reject.is_some() {
+                    self.spans.clear();
                     self.pool.truncate(table);
                 }
             }

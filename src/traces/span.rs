@@ -1,6 +1,8 @@
 //! A decoded span: numbers, and offsets instead of references, so that the buffer of spans outlives each body and is
 //! reused without `unsafe`. Pure.
 
+use crate::codec::protobuf::Slack;
+
 /// Marks an offset as one into the pool.
 const POOL: u32 = 1 << 31;
 
@@ -39,6 +41,14 @@ impl Text {
         let home = if self.at & POOL == 0 { body } else { pool };
         let at = (self.at & !POOL) as usize;
         home.get(at..at + self.length as usize).unwrap_or_default()
+    }
+
+    /// The bytes and what follows them where they are.
+    #[must_use]
+    #[inline]
+    pub fn slack<'a>(self, body: &'a [u8], pool: &'a [u8]) -> Slack<'a> {
+        let home = if self.at & POOL == 0 { body } else { pool };
+        Slack::new(home.get((self.at & !POOL) as usize..).unwrap_or_default(), self.length as usize)
     }
 
     /// The first `length` bytes.
