@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::extension::{program, record};
+use crate::extension::{RECORD, program, record};
 use crate::lab::platform::telemetry::Subscription;
 use crate::lab::platform::{Invocation, Outcome, Shutdown};
 use crate::lab::time::rfc3339;
@@ -22,7 +22,10 @@ fn options(script: &str, handler: impl Fn(&Invocation) -> Outcome + Send + Sync 
 }
 
 fn isolated(name: &str, body: impl FnOnce()) {
-    isolated_in(&crate::sandbox(), &format!("platform::{name}"), body);
+    isolated_in(&crate::sandbox(), &format!("platform::{name}"), || {
+        let _ = std::fs::remove_file(RECORD); // of another test, where there is one `/tmp` for all
+        body();
+    });
 }
 
 /// The types of `events`, without the extension's own lines.
