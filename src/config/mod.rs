@@ -1,11 +1,26 @@
 //! Settings: every value a user can set, validated and typed.
 //!
-//! `table` has one row per setting, `env` and `yaml` read raw values, this file turns them into a [`Config`]. Pure:
-//! the environment and the text of `datadog.yaml` are arguments. A bad value costs that value alone and is reported as
-//! a [`Complaint`]; nothing here logs or exits.
+//! `table` has one row per setting, `env` and `yaml` read raw values, `load` takes them through the rows into a
+//! [`Config`]. Pure: the environment and the text of `datadog.yaml` are arguments. A bad value costs that value alone
+//! and is reported as a [`Complaint`]; nothing here logs or exits. Runs once, on the main thread, before the reply to
+//! register.
+
+mod env;
+mod given;
+mod load;
+mod parse;
+mod structured;
+mod table;
+#[cfg(test)]
+mod tests;
+mod yaml;
 
 use std::fmt;
 use std::time::Duration;
+
+pub use env::{debug_environment, yaml_path};
+pub use table::reference;
+pub use yaml::MAX_TEXT as MAX_YAML;
 
 /// The three kinds of data, each with an aggregator and a forwarding worker of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -116,8 +131,11 @@ pub struct LambdaEnv {
 pub struct Config {
     /// What Lambda's environment tells.
     pub lambda: LambdaEnv,
-    /// `DD_API_KEY`, trimmed; `None` if unset or blank.
+    /// `DD_API_KEY` without any white space; `None` if unset, blank or not a key.
     pub api_key: Option<Secret>,
+    /// The name of the setting that says where the key is kept (`DD_API_KEY_SECRET_ARN` and its like), if one is set.
+    /// Says nothing about `api_key`, which may be set as well.
+    pub api_key_indirect: Option<String>,
     /// `DD_SITE`.
     pub site: String,
     /// `DD_LOG_LEVEL`.
@@ -136,6 +154,8 @@ pub struct Config {
     pub tags: Vec<(String, String)>,
     /// `DD_LOCAL_TEST`: `/lambda/flush` acts.
     pub local_test: bool,
+    /// `DD_COMPRESSION_LEVEL`: zstd level of every signal that has no level of its own.
+    pub compression_level: i32,
 
     /// Metrics intake: `DD_DD_URL`, `DD_URL` or `https://api.{site}`; no trailing slash.
     pub metrics_url: String,
@@ -147,7 +167,7 @@ pub struct Config {
     pub statsd_namespace: String,
     /// Name prefixes that get no namespace.
     pub statsd_namespace_blocklist: Vec<String>,
-    /// Metric names that are dropped.
+    /// Metric names that are dropped; `aws.lambda.enhanced.invocations` is always one of them.
     pub statsd_blocklist: Vec<String>,
     /// `DD_DOGSTATSD_PORT`.
     pub dogstatsd_port: u16,
@@ -168,10 +188,14 @@ pub struct Config {
     pub logs_enabled: bool,
     /// `DD_LOGS_CONFIG_LAMBDA_LOGS_TYPE`: telemetry types whose records become logs.
     pub logs_types: Vec<String>,
-    /// Logs intake with scheme; no path unless it is an Observability Pipelines Worker.
+    /// Logs intake with scheme, without the route unless it is an Observability Pipelines Worker.
     pub logs_url: String,
+    /// `DD_LOGS_CONFIG_LOGS_NO_SSL`: what addresses of logs intakes without a scheme mean; already in the URLs.
+    pub logs_no_ssl: bool,
     /// Whether `logs_url` is an Observability Pipelines Worker: used as it is, nothing compressed.
     pub logs_opw: bool,
+    /// The worker's URL; already in `logs_url` if `logs_opw`.
+    pub logs_opw_url: Option<String>,
     /// `DD_LOGS_CONFIG_ADDITIONAL_ENDPOINTS`.
     pub logs_endpoints: Vec<Endpoint>,
     /// `DD_LOGS_CONFIG_USE_COMPRESSION`.
@@ -193,6 +217,13 @@ pub struct Config {
     pub apm_compression_level: i32,
 }
 
+impl Config {
+    /// The scheme of an address of a logs intake that has none.
+    fn logs_scheme(&self) -> &'static str {
+        if self.logs_no_ssl { "http" } else { "https" }
+    }
+}
+
 /// A value that was not taken as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Complaint {
@@ -208,6 +239,10 @@ pub struct Complaint {
 
 impl fmt::Display for Complaint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={:?}: {}; using {}", self.setting, self.value, self.problem, self.instead)
+        f.write_str(&self.setting)?;
+        if !self.value.is_empty() {
+            write!(f, "={:?}", self.value)?;
+        }
+        write!(f, ": {}; using {}", self.problem, self.instead)
     }
 }

@@ -4,45 +4,57 @@
 //! written with one `write`, and a closed standard output is ignored: nothing here can fail or panic. Uses its own
 //! dozen lines instead of `simple_logger`, which panics when standard output is gone.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::Write as _;
 
-use log::{LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+/// Longest message in bytes, unescaped: the line comes back as a telemetry record and is sent as a log.
+const MAX_MESSAGE: usize = 8 * 1024;
 
 struct Logger;
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("thimble")
+        metadata.target().strip_prefix("thimble").is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
     }
 
     fn log(&self, record: &Record<'_>) {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let mut line = String::with_capacity(160);
-        let level = record.level();
-        let _ = write!(line, "{{\"status\":\"{level}\",\"message\":\"DD_EXTENSION | {level} | ");
-        let _ = write!(JsonEscape(&mut line), "{}", record.args());
-        line.push_str("\"}\n");
-        let _ = std::io::stdout().write_all(line.as_bytes());
+        let _ = std::io::stdout().write_all(line(record.level(), *record.args()).as_bytes());
     }
 
     fn flush(&self) {}
 }
 
-/// Escapes what is written through it as the inside of a JSON string.
-struct JsonEscape<'a>(&'a mut String);
+/// The line of a message, with its newline.
+fn line(level: Level, message: fmt::Arguments<'_>) -> String {
+    let mut line = String::with_capacity(160);
+    let _ = write!(line, "{{\"status\":\"{level}\",\"message\":\"DD_EXTENSION | {level} | ");
+    // An error means that the limit is reached, or that a `Display` gave up: what there is, is the message.
+    let _ = write!(JsonEscape { out: &mut line, left: MAX_MESSAGE }, "{message}");
+    line.push_str("\"}\n");
+    line
+}
 
-impl std::fmt::Write for JsonEscape<'_> {
-    fn write_str(&mut self, s: &str) -> std::fmt::Result {
+/// Escapes what is written through it as the inside of a JSON string, until `left` bytes of it are written.
+struct JsonEscape<'a> {
+    out: &'a mut String,
+    left: usize,
+}
+
+impl fmt::Write for JsonEscape<'_> {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
         for c in s.chars() {
+            self.left = self.left.checked_sub(c.len_utf8()).ok_or(fmt::Error)?;
             match c {
-                '"' => self.0.push_str("\\\""),
-                '\\' => self.0.push_str("\\\\"),
-                '\n' => self.0.push_str("\\n"),
-                c if u32::from(c) < 0x20 => write!(self.0, "\\u{:04x}", u32::from(c))?,
-                c => self.0.push(c),
+                '"' => self.out.push_str("\\\""),
+                '\\' => self.out.push_str("\\\\"),
+                '\n' => self.out.push_str("\\n"),
+                c if u32::from(c) < 0x20 => write!(self.out, "\\u{:04x}", u32::from(c))?,
+                c => self.out.push(c),
             }
         }
         Ok(())
@@ -59,20 +71,34 @@ pub fn init(level: LevelFilter) {
 
 #[cfg(test)]
 mod tests {
-    use super::JsonEscape;
-    use std::fmt::Write as _;
+    use super::*;
 
     #[test]
-    fn messages_are_escaped() {
-        for (text, expected) in [
-            ("plain", "plain"),
-            ("a \"b\" \\c", "a \\\"b\\\" \\\\c"),
-            ("line\nnext\t\u{1}", "line\\nnext\\u0009\\u0001"),
-            ("ünï", "ünï"),
+    fn lines_are_json_with_status_and_message() {
+        for (level, text, expected) in [
+            (Level::Info, "plain", r#"{"status":"INFO","message":"DD_EXTENSION | INFO | plain"}"#),
+            (Level::Error, r#"a "b" \c"#, r#"{"status":"ERROR","message":"DD_EXTENSION | ERROR | a \"b\" \\c"}"#),
+            (Level::Warn, "l\nn\t\u{1}", r#"{"status":"WARN","message":"DD_EXTENSION | WARN | l\nn\u0009\u0001"}"#),
+            (Level::Debug, "ünï\u{2028}", "{\"status\":\"DEBUG\",\"message\":\"DD_EXTENSION | DEBUG | ünï\u{2028}\"}"),
         ] {
-            let mut out = String::new();
-            write!(JsonEscape(&mut out), "{text}").unwrap();
-            assert_eq!(out, expected);
+            let line = line(level, format_args!("{text}"));
+            assert_eq!(line, format!("{expected}\n"));
+            let json: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(json["message"], format!("DD_EXTENSION | {level} | {text}"));
         }
+    }
+
+    #[test]
+    fn a_long_message_is_cut_and_stays_json() {
+        let line = line(Level::Info, format_args!("{}{}", "x".repeat(MAX_MESSAGE - 1), "é\"".repeat(1000)));
+        let json: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(json["message"].as_str().unwrap().len(), "DD_EXTENSION | INFO | ".len() + MAX_MESSAGE - 1);
+    }
+
+    #[test]
+    fn libraries_are_not_heard() {
+        let enabled = |target| Logger.enabled(&Metadata::builder().target(target).build());
+        assert!(enabled("thimble") && enabled("thimble::app"));
+        assert!(!enabled("ureq::unversioned") && !enabled("rustls") && !enabled("thimblerig"));
     }
 }

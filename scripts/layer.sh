@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Packs target/layer/thimble-<arch>.zip for both architectures.
+set -eu
+. "$(dirname "$0")/env.sh"
+
+"$ROOT/scripts/setup.sh" layer
+mkdir -p "$ROOT/target/layer"
+for arch in x86_64 aarch64; do
+  "$ROOT/scripts/build.sh" "$arch"
+  python3 "$ROOT/scripts/layer.py" "$(binary "$arch")" "$ROOT/target/layer/thimble-$arch.zip"
+done
