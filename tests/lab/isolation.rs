@@ -221,9 +221,10 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The thimble to test: the environment's choice, else what Cargo built beside this program.
+/// The thimble to test: the environment's choice (`THIMBLE_BIN`), else what Cargo built beside this program.
 pub fn thimble_binary() -> PathBuf {
-    if let Some(path) = std::env::var_os("CARGO_BIN_EXE_thimble") {
+    let chosen = ["THIMBLE_BIN", "CARGO_BIN_EXE_thimble"].into_iter().find_map(std::env::var_os);
+    if let Some(path) = chosen {
         return path.into();
     }
     if let Some(path) = option_env!("CARGO_BIN_EXE_thimble") {

@@ -72,6 +72,8 @@ impl Platform {
         }
         let polled = self.wait_for_extension(ran.deadline)?;
         result.extension = polled.map(|at| at.saturating_duration_since(ran.started + ran.runtime));
+        let told = self.telemetry.told_done(&ran.request_id);
+        result.flush = polled.zip(told).and_then(|(polled, told)| polled.checked_duration_since(told));
         if self.options.report == Report::AfterNext {
             self.report(&done, ran.started.elapsed());
         }
@@ -187,7 +189,8 @@ impl Ran {
         };
         let request_id = self.request_id.clone();
         let (status, runtime) = (self.status, self.runtime);
-        Invoked { request_id, status, response, error_type, init, runtime, extension: None, shutdown: None }
+        let (extension, flush, shutdown) = (None, None, None);
+        Invoked { request_id, status, response, error_type, init, runtime, extension, flush, shutdown }
     }
 
     /// As its events tell it.

@@ -58,6 +58,9 @@ pub struct Invoked {
     pub runtime: Duration,
     /// From there to the extension's `next`; zero if that came earlier, `None` if it never did.
     pub extension: Option<Duration>,
+    /// From the delivery of `platform.runtimeDone`, which Lambda buffers first, to the extension's `next`: what the
+    /// extension itself took. `None` if it was not told or did not wait for it.
+    pub flush: Option<Duration>,
     /// The end of the environment, if the invocation ended it.
     pub shutdown: Option<Shutdown>,
 }

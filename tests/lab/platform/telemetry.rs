@@ -76,12 +76,16 @@ impl Subscription {
 /// A batch that was delivered.
 #[derive(Clone, Debug)]
 pub struct Delivery {
+    /// When it was sent, for the last time.
+    pub sent: Instant,
     /// When it was acknowledged.
     pub at: Instant,
     /// Events in it.
     pub events: usize,
     /// How often it was offered before.
     pub retries: u32,
+    /// The invocations whose `platform.runtimeDone` was in it.
+    pub done: Vec<String>,
 }
 
 #[derive(Default)]
@@ -189,6 +193,12 @@ impl Telemetry {
         self.lock().deliveries.clone()
     }
 
+    /// When the extension was sent the `platform.runtimeDone` of `request_id`.
+    pub fn told_done(&self, request_id: &str) -> Option<Instant> {
+        let state = self.lock();
+        state.deliveries.iter().rev().find(|d| d.done.iter().any(|id| id == request_id)).map(|d| d.sent)
+    }
+
     /// Waits for a batch to become due and delivers it; `false` once closed.
     fn deliver_one(&self) -> bool {
         let mut state = self.lock();
@@ -221,10 +231,12 @@ impl Telemetry {
     fn deliver(&self, subscription: &Subscription, batch: Vec<Value>) {
         let body = serde_json::to_vec(&batch).expect("a JSON value is JSON");
         for retries in 0..ATTEMPTS {
+            let sent = Instant::now();
             let status = post(subscription, &body);
             let mut state = self.lock();
             if status.is_some_and(|status| status < 300) {
-                state.deliveries.push(Delivery { at: Instant::now(), events: batch.len(), retries });
+                let (at, events, done) = (Instant::now(), batch.len(), runtimes_done(&batch));
+                state.deliveries.push(Delivery { sent, at, events, retries, done });
                 return;
             }
             // Nobody is told of a closed platform or an ended subscription, except by this.
@@ -266,6 +278,11 @@ impl State {
         }
         batch
     }
+}
+
+fn runtimes_done(batch: &[Value]) -> Vec<String> {
+    let done = batch.iter().filter(|event| event["type"] == "platform.runtimeDone");
+    done.filter_map(|event| event["record"]["requestId"].as_str().map(str::to_owned)).collect()
 }
 
 /// Posts a batch on a connection of its own, so that none sleeps through a freeze; `None` if there was no answer.
