@@ -199,6 +199,17 @@ impl Platform {
         self.shared.lock().calls.clone()
     }
 
+    /// Waits until the calls satisfy `enough`, and returns whether they did within `timeout`.
+    pub fn wait_for_calls(&self, timeout: Duration, enough: impl Fn(&[Call]) -> bool) -> bool {
+        self.shared.wait(Instant::now() + timeout, |state| enough(&state.calls).then_some(())).is_some()
+    }
+
+    /// The lines that the extension has written so far.
+    pub fn extension_lines(&self) -> Vec<String> {
+        let lines = self.telemetry.history().into_iter().filter(|event| event["type"] == "extension");
+        lines.filter_map(|event| event["record"].as_str().map(|line| line.trim_end().to_owned())).collect()
+    }
+
     /// `AWS_LAMBDA_RUNTIME_API`.
     pub fn address(&self) -> &str {
         &self.api.address
