@@ -2,6 +2,7 @@
 //! and `/opt/extensions/datadog-agent` is the program under test. Refuses to touch the machine's own file system: all
 //! it mounts ends with the namespace. Runs before the lab's other threads exist.
 
+use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
@@ -22,6 +23,11 @@ const INSIDE: &str = "LAB_INSIDE";
 
 /// What the process inside prints first, so that a misspelt test name cannot pass.
 const GREETING: &str = "lab: isolated ";
+
+thread_local! {
+    /// What [`extension_program`] returns, once a sandbox was entered.
+    static INSTALLED: RefCell<Option<PathBuf>> = const { RefCell::new(None) };
+}
 
 /// What an isolated file system holds.
 #[derive(Clone, Debug)]
@@ -68,13 +74,15 @@ pub fn enter(sandbox: &Sandbox, name: &str, arguments: &[OsString], environment:
     if std::env::var_os(INSIDE).as_deref() == Some(OsStr::new(name)) {
         sandbox.set_up().unwrap_or_else(|e| panic!("setting up the namespaces: {e}"));
         println!("{GREETING}{name}");
+        INSTALLED.replace(Some(PathBuf::from(EXTENSION)));
         return Entered::Inside;
     }
     let Some(mut unshare) = unshare_command() else {
         let path = std::env::temp_dir().join("thimble-lab.lock");
-        println!("lab: namespaces are forbidden here, so this runs in place, one at a time ({})", path.display());
+        println!("lab: namespaces or mounts are forbidden here: running in place, one at a time ({})", path.display());
         let file = File::options().create(true).append(true).open(&path).expect("the lock file can be made");
         sys::lock(&file).expect("the lock can be taken");
+        INSTALLED.replace(Some(sandbox.extension.clone()));
         return Entered::InPlace(file);
     };
     unshare.envs(environment.iter().map(|(name, value)| (name, value)));
@@ -86,7 +94,8 @@ fn unshare_command() -> Option<Command> {
     let ways: [&[&str]; 2] = [&["--net", "--mount"], &["--user", "--map-root-user", "--net", "--mount"]];
     ways.into_iter().skip(usize::from(!sys::is_root())).find_map(|flags| {
         let mut probe = Command::new("unshare");
-        let probe = probe.args(flags).arg("true").stderr(Stdio::null());
+        // Some systems allow the namespaces but nothing in them.
+        let probe = probe.args(flags).args(["mount", "-t", "tmpfs", "tmpfs", "/opt"]).stderr(Stdio::null());
         probe.status().is_ok_and(|s| s.success()).then(|| {
             let mut command = Command::new("unshare");
             command.args(flags);
@@ -212,9 +221,10 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The thimble to test: the environment's choice, else what Cargo built beside this program.
+/// The thimble to test: the environment's choice (`THIMBLE_BIN`), else what Cargo built beside this program.
 pub fn thimble_binary() -> PathBuf {
-    if let Some(path) = std::env::var_os("CARGO_BIN_EXE_thimble") {
+    let chosen = ["THIMBLE_BIN", "CARGO_BIN_EXE_thimble"].into_iter().find_map(std::env::var_os);
+    if let Some(path) = chosen {
         return path.into();
     }
     if let Some(path) = option_env!("CARGO_BIN_EXE_thimble") {
@@ -224,11 +234,7 @@ pub fn thimble_binary() -> PathBuf {
     program.with_file_name("thimble")
 }
 
-/// The program to start as the extension: the installed one, or, in place, the built one.
+/// The program to start as the extension in the sandbox that this thread entered.
 pub fn extension_program() -> PathBuf {
-    if Path::new(EXTENSION).exists() && std::env::var_os(INSIDE).is_some() {
-        PathBuf::from(EXTENSION)
-    } else {
-        thimble_binary()
-    }
+    INSTALLED.with_borrow(Option::clone).unwrap_or_else(thimble_binary)
 }

@@ -19,7 +19,7 @@
 //!     });
 //! }
 //! ```
-#![allow(dead_code, unused_imports, reason = "each test uses the part it needs")]
+#![allow(dead_code, reason = "each test uses the part it needs")]
 
 mod http;
 pub mod intake;
@@ -31,6 +31,9 @@ pub mod runtimes;
 pub mod sys;
 pub mod time;
 
+#[allow(unused_imports)]
 pub use intake::{Action, Fault, Intake, Route};
+#[allow(unused_imports)]
 pub use isolation::{Sandbox, isolated, isolated_in, thimble_binary};
+#[allow(unused_imports)]
 pub use platform::{Options, Outcome, Platform, Program, Report, Runtime, Status, TelemetryMode};

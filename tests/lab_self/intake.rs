@@ -153,7 +153,8 @@ fn logs_are_decoded() {
 #[test]
 fn bad_requests_are_refused() {
     let intake = Intake::start();
-    let rows: [(&str, Vec<(&str, &str)>, &[u8], &str); 6] = [
+    type Row = (&'static str, Vec<(&'static str, &'static str)>, &'static [u8], &'static str);
+    let rows: [Row; 6] = [
         ("/api/v2/logs", vec![PROTOBUF], b"[]", "Content-Type"),
         ("/api/v2/logs", vec![JSON], b"{", "not a JSON array"),
         ("/api/v2/logs", vec![JSON, ZSTD], b"[]", "not zstd"),

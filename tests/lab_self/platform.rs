@@ -1,11 +1,13 @@
 //! The platform against the scripted extension.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::extension::{program, record};
+use crate::extension::{RECORD, program, record};
+use crate::lab::platform::telemetry::Subscription;
 use crate::lab::platform::{Invocation, Outcome, Shutdown};
+use crate::lab::time::rfc3339;
 use crate::lab::{Options, Platform, Report, Runtime, Status, TelemetryMode, isolated_in};
 
 const LIMIT: Duration = Duration::from_secs(5);
@@ -20,7 +22,10 @@ fn options(script: &str, handler: impl Fn(&Invocation) -> Outcome + Send + Sync 
 }
 
 fn isolated(name: &str, body: impl FnOnce()) {
-    isolated_in(&crate::sandbox(), &format!("platform::{name}"), body);
+    isolated_in(&crate::sandbox(), &format!("platform::{name}"), || {
+        let _ = std::fs::remove_file(RECORD); // of another test, where there is one `/tmp` for all
+        body();
+    });
 }
 
 /// The types of `events`, without the extension's own lines.
@@ -135,8 +140,10 @@ fn an_extension_that_stays_is_killed() {
 fn an_extension_that_exits_is_noticed() {
     isolated("an_extension_that_exits_is_noticed", || {
         let mut platform = Platform::start(options("exits", echo));
-        let error = platform.invoke(&Value::Null, LIMIT).unwrap_err();
-        assert!(error.contains("Some(7)"), "{error}");
+        for _ in 0..2 {
+            let error = platform.invoke(&Value::Null, LIMIT).unwrap_err();
+            assert!(error.contains("Some(7)"), "{error}");
+        }
     });
 }
 
@@ -212,4 +219,47 @@ fn a_process_as_runtime() {
             }
         }
     });
+}
+
+#[test]
+fn subscriptions_are_checked() {
+    let body = |schema: &str, types: &str, uri: &str, items: u32| {
+        format!(
+            r#"{{"schemaVersion":"{schema}","types":{types},"destination":{{"protocol":"HTTP","URI":"{uri}"}},
+                "buffering":{{"maxItems":{items},"maxBytes":262144,"timeoutMs":25}}}}"#
+        )
+    };
+    let uri = "http://sandbox:8124/lambda/logs";
+    let rows = [
+        (body("2022-07-01", r#"["platform","function"]"#, uri, 1000), ""),
+        (body("2020-01-01", r#"["platform"]"#, uri, 1000), "unknown schemaVersion"),
+        (body("2022-07-01", r#"["platform","other"]"#, uri, 1000), "types"),
+        (body("2022-07-01", "[]", uri, 1000), "types"),
+        (body("2022-07-01", r#"["platform"]"#, "http://127.0.0.1:8124/", 1000), "host"),
+        (body("2022-07-01", r#"["platform"]"#, "http://sandbox/", 1000), "no port"),
+        (body("2022-07-01", r#"["platform"]"#, uri, 10), "maxItems"),
+        ("{".to_owned(), "not JSON"),
+    ];
+    for (body, problem) in rows {
+        match Subscription::parse(body.as_bytes()) {
+            Ok(subscription) => {
+                assert_eq!(problem, "");
+                assert_eq!((subscription.port, subscription.path.as_str()), (8124, "/lambda/logs"));
+            }
+            Err(e) => assert!(!problem.is_empty() && e.contains(problem), "{body}: {e}"),
+        }
+    }
+}
+
+#[test]
+fn times_are_written_as_lambda_does() {
+    let rows = [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+        (1_709_251_199_999, "2024-02-29T23:59:59.999Z"),
+        (1_795_408_606_107, "2026-11-23T04:36:46.107Z"),
+    ];
+    for (ms, expected) in rows {
+        assert_eq!(rfc3339(UNIX_EPOCH + Duration::from_millis(ms)), expected);
+    }
 }

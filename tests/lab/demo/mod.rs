@@ -79,6 +79,10 @@ pub struct Outcome {
 
 /// Runs the demo.
 pub fn run(choice: &Choice) -> ExitCode {
+    if !choice.thimble.is_file() {
+        println!("lab: there is no extension at {}; `make build` makes one", choice.thimble.display());
+        return ExitCode::FAILURE;
+    }
     let python = choose_function(choice);
     let sandbox = Sandbox { extension: choice.thimble.clone(), task: Some(runtimes::function("python")) };
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -142,6 +146,14 @@ fn options(intake: &Intake, python: Option<&Path>, root: &Path) -> Options {
 
 fn invoke_all(options: Options) -> Result<Outcome, String> {
     let mut platform = Platform::start(options);
+    let result = invoke_steps(&mut platform);
+    result.map_err(|e| {
+        let lines = platform.extension_lines();
+        if lines.is_empty() { e } else { format!("{e}\nthe extension said:\n  {}", lines.join("\n  ")) }
+    })
+}
+
+fn invoke_steps(platform: &mut Platform) -> Result<Outcome, String> {
     let init = platform.init()?;
     let mut runs = Vec::new();
     for step in &STEPS {

@@ -67,10 +67,13 @@ fn invocation(run: &Run, received: &Received) {
         tree(root, &spans, "", "");
     }
     let next = result.extension.map_or("never".to_owned(), |took| format!("{} after the handler", duration(took)));
+    let flush = result.flush.map_or(String::new(), |took| {
+        format!(", {} after it was told (Lambda buffers that event for up to 25 ms)", duration(took))
+    });
     let memory = run
         .memory
         .map_or(String::new(), |m| format!(" · {:.2} MB resident, {:.2} MB at most", mb(m.resident_kb), mb(m.peak_kb)));
-    println!("  thimble\n    next {next}{memory}\n");
+    println!("  thimble\n    next {next}{flush}{memory}\n");
 }
 
 /// A span and those below it.

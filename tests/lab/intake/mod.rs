@@ -17,7 +17,7 @@ use serde_json::Value;
 pub use logs::Log;
 pub use metrics::{Series, Sketch, SketchPoint};
 pub use request::{Request, Route};
-pub use traces::{AgentPayload, Chunk, Span, TracerPayload};
+pub use traces::{AgentPayload, Span};
 
 use super::http::{Incoming, Reply, Server};
 

@@ -3,7 +3,6 @@
 //! has an event for it. An environment holds fewer connections than tiny_http has threads (see `measured`: five would
 //! starve one another).
 
-use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::thread;

@@ -46,7 +46,7 @@ pub fn init_start(options: &Options, phase: &str) -> Value {
     json!({
         "initializationType": options.initialization_type,
         "phase": phase,
-        "runtimeVersion": "python:3.11.v42",
+        "runtimeVersion": format!("{}.v42", options.runtime_name),
         "runtimeVersionArn": format!("arn:aws:lambda:{}::runtime:0000lab", options.region),
         "functionName": options.function_name,
         "functionVersion": options.function_version,

@@ -116,6 +116,8 @@ pub struct Options {
     pub function_version: String,
     /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`.
     pub memory_mb: u64,
+    /// The runtime as Lambda calls it, such as `python3.11`.
+    pub runtime_name: String,
     /// `AWS_LAMBDA_INITIALIZATION_TYPE`.
     pub initialization_type: String,
     /// `AWS_REGION`.
@@ -148,6 +150,7 @@ impl Default for Options {
             function_name: "lab-function".into(),
             function_version: "$LATEST".into(),
             memory_mb: 512,
+            runtime_name: "python3.11".into(),
             initialization_type: "on-demand".into(),
             region: "eu-central-1".into(),
             account_id: Some("123456789012".into()),
@@ -195,7 +198,7 @@ impl Options {
         let mut env = self.extension_env(api);
         env.retain(|(name, _)| name != "LD_LIBRARY_PATH");
         env.extend([
-            own("AWS_EXECUTION_ENV", "AWS_Lambda_python3.11"),
+            own("AWS_EXECUTION_ENV", &format!("AWS_Lambda_{}", self.runtime_name)),
             own("AWS_LAMBDA_LOG_GROUP_NAME", &format!("/aws/lambda/{}", self.function_name)),
             own("AWS_LAMBDA_LOG_STREAM_NAME", "2026/11/23/[$LATEST]0123456789abcdef0123456789abcdef"),
             own("LAMBDA_RUNTIME_DIR", "/var/runtime"),

@@ -76,12 +76,16 @@ impl Subscription {
 /// A batch that was delivered.
 #[derive(Clone, Debug)]
 pub struct Delivery {
+    /// When it was sent, for the last time.
+    pub sent: Instant,
     /// When it was acknowledged.
     pub at: Instant,
     /// Events in it.
     pub events: usize,
     /// How often it was offered before.
     pub retries: u32,
+    /// The invocations whose `platform.runtimeDone` was in it.
+    pub done: Vec<String>,
 }
 
 #[derive(Default)]
@@ -189,6 +193,12 @@ impl Telemetry {
         self.lock().deliveries.clone()
     }
 
+    /// When the extension was sent the `platform.runtimeDone` of `request_id`.
+    pub fn told_done(&self, request_id: &str) -> Option<Instant> {
+        let state = self.lock();
+        state.deliveries.iter().rev().find(|d| d.done.iter().any(|id| id == request_id)).map(|d| d.sent)
+    }
+
     /// Waits for a batch to become due and delivers it; `false` once closed.
     fn deliver_one(&self) -> bool {
         let mut state = self.lock();
@@ -211,23 +221,31 @@ impl Telemetry {
         state.busy = !batch.is_empty();
         drop(state);
         if !batch.is_empty() {
-            self.deliver(&subscription, &batch);
+            self.deliver(&subscription, batch);
         }
         self.update(|state| state.busy = false);
         true
     }
 
-    fn deliver(&self, subscription: &Subscription, batch: &[Value]) {
-        let body = serde_json::to_vec(batch).expect("a JSON value is JSON");
+    /// Offers a batch until it is taken. What a pause interrupts goes back to the front of the queue.
+    fn deliver(&self, subscription: &Subscription, batch: Vec<Value>) {
+        let body = serde_json::to_vec(&batch).expect("a JSON value is JSON");
         for retries in 0..ATTEMPTS {
+            let sent = Instant::now();
             let status = post(subscription, &body);
             let mut state = self.lock();
             if status.is_some_and(|status| status < 300) {
-                state.deliveries.push(Delivery { at: Instant::now(), events: batch.len(), retries });
+                let (at, events, done) = (Instant::now(), batch.len(), runtimes_done(&batch));
+                state.deliveries.push(Delivery { sent, at, events, retries, done });
                 return;
             }
             // Nobody is told of a closed platform or an ended subscription, except by this.
             if state.closed || state.subscription.is_none() {
+                return;
+            }
+            if state.paused {
+                let now = Instant::now();
+                batch.into_iter().rev().for_each(|event| state.queue.push_front((now, event)));
                 return;
             }
             drop(self.shared.1.wait_timeout(state, RETRY));
@@ -262,6 +280,11 @@ impl State {
     }
 }
 
+fn runtimes_done(batch: &[Value]) -> Vec<String> {
+    let done = batch.iter().filter(|event| event["type"] == "platform.runtimeDone");
+    done.filter_map(|event| event["record"]["requestId"].as_str().map(str::to_owned)).collect()
+}
+
 /// Posts a batch on a connection of its own, so that none sleeps through a freeze; `None` if there was no answer.
 fn post(subscription: &Subscription, body: &[u8]) -> Option<u16> {
     let agent = ureq::Agent::config_builder()
@@ -276,39 +299,4 @@ fn post(subscription: &Subscription, body: &[u8]) -> Option<u16> {
     // A connection that is closed with an unread answer is reset.
     response.body_mut().read_to_vec().ok()?;
     Some(response.status().as_u16())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn subscriptions_are_checked() {
-        let body = |schema: &str, types: &str, uri: &str, items: u32| {
-            format!(
-                r#"{{"schemaVersion":"{schema}","types":{types},"destination":{{"protocol":"HTTP","URI":"{uri}"}},
-                    "buffering":{{"maxItems":{items},"maxBytes":262144,"timeoutMs":25}}}}"#
-            )
-        };
-        let uri = "http://sandbox:8124/lambda/logs";
-        let rows = [
-            (body("2022-07-01", r#"["platform","function"]"#, uri, 1000), ""),
-            (body("2020-01-01", r#"["platform"]"#, uri, 1000), "unknown schemaVersion"),
-            (body("2022-07-01", r#"["platform","other"]"#, uri, 1000), "types"),
-            (body("2022-07-01", "[]", uri, 1000), "types"),
-            (body("2022-07-01", r#"["platform"]"#, "http://127.0.0.1:8124/", 1000), "host"),
-            (body("2022-07-01", r#"["platform"]"#, "http://sandbox/", 1000), "no port"),
-            (body("2022-07-01", r#"["platform"]"#, uri, 10), "maxItems"),
-            ("{".to_owned(), "not JSON"),
-        ];
-        for (body, problem) in rows {
-            match Subscription::parse(body.as_bytes()) {
-                Ok(subscription) => {
-                    assert_eq!(problem, "");
-                    assert_eq!((subscription.port, subscription.path.as_str()), (8124, "/lambda/logs"));
-                }
-                Err(e) => assert!(!problem.is_empty() && e.contains(problem), "{body}: {e}"),
-            }
-        }
-    }
 }
