@@ -133,7 +133,7 @@ impl<'a> Given<'a> {
         {
             return Ok(self.strings(&items).map(Cow::Owned).collect());
         }
-        let pieces = inner.unwrap_or(text).split(separators).map(str::trim);
+        let pieces = inner.unwrap_or(text).split(separators).map(unquote);
         Ok(pieces.filter(|piece| !piece.is_empty()).map(Cow::Borrowed).collect())
     }
 

@@ -167,7 +167,7 @@ pub struct Config {
     pub statsd_namespace: String,
     /// Name prefixes that get no namespace.
     pub statsd_namespace_blocklist: Vec<String>,
-    /// Metric names that are dropped.
+    /// Metric names that are dropped; `aws.lambda.enhanced.invocations` is always one of them.
     pub statsd_blocklist: Vec<String>,
     /// `DD_DOGSTATSD_PORT`.
     pub dogstatsd_port: u16,

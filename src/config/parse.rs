@@ -33,12 +33,13 @@ impl From<String> for Problem {
     }
 }
 
-/// `text` without outer blanks and without one pair of quotes around it.
+/// `text` without outer blanks and without one pair of quotes around all of it.
 pub fn unquote(text: &str) -> &str {
     let text = text.trim();
     for quote in ['"', '\''] {
-        if let Some(inner) = text.strip_prefix(quote).and_then(|t| t.strip_suffix(quote)) {
-            return inner.trim();
+        match text.strip_prefix(quote).and_then(|t| t.strip_suffix(quote)) {
+            Some(inner) if !inner.contains(quote) => return inner.trim(),
+            _ => {}
         }
     }
     text
@@ -92,13 +93,15 @@ pub fn level(text: &str) -> Result<LevelFilter, Problem> {
 pub fn flush_strategy(text: &str) -> Result<FlushStrategy, Problem> {
     /// What `periodically` alone means, as in the Go agent.
     const PERIOD: Duration = Duration::from_secs(10);
+    /// A day: longer than an environment lives, and short enough to add to any time.
+    const MAX_MS: u64 = 86_400_000;
     let mut parts = text.split(',').map(str::trim);
     let word = parts.next().unwrap_or_default().to_ascii_lowercase();
     let interval = match parts.next().filter(|p| !p.is_empty()) {
         None => None,
         Some(ms) => match ms.parse::<u64>() {
-            Ok(ms) if ms > 0 => Some(Duration::from_millis(ms)),
-            _ => return Err("the interval is not a number of milliseconds above 0".into()),
+            Ok(ms) if (1..=MAX_MS).contains(&ms) => Some(Duration::from_millis(ms)),
+            _ => return Err(format!("the interval is not a number of milliseconds from 1 to {MAX_MS}").into()),
         },
     };
     match (word.as_str(), interval) {
@@ -211,4 +214,170 @@ pub fn word(text: &str, words: &[&str]) -> Result<String, Problem> {
         .find(|word| text.eq_ignore_ascii_case(word))
         .map(|word| (*word).to_owned())
         .ok_or_else(|| format!("none of {}", words.join(", ")).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check<T: PartialEq + std::fmt::Debug>(parse: impl Fn(&str) -> Result<T, Problem>, rows: &[(&str, Option<T>)]) {
+        for (text, expected) in rows {
+            assert_eq!(parse(text).ok().as_ref(), expected.as_ref(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn flush_strategies() {
+        use FlushStrategy::{Adaptive, Continuously, End, EndPeriodically, Periodically};
+        let ms = Duration::from_millis;
+        let rows = [
+            ("default", Some(Adaptive)),
+            ("end", Some(End)),
+            ("END", Some(End)),
+            ("end,", Some(End)),
+            ("end,1000", Some(EndPeriodically(ms(1000)))),
+            (" end , 1000 ", Some(EndPeriodically(ms(1000)))),
+            ("end,1000,more", Some(EndPeriodically(ms(1000)))),
+            ("periodically,60000", Some(Periodically(ms(60_000)))),
+            ("periodically", Some(Periodically(ms(10_000)))),
+            ("continuously,1", Some(Continuously(ms(1)))),
+            ("continuously", None),
+            ("end,0", None),
+            ("periodically,0", None),
+            ("continuously,0", None),
+            ("end,-1", None),
+            ("end,1.5", None),
+            ("end,99999999999999999999", None),
+            ("end,86400001", None),
+            ("sometimes", None),
+            ("1000", None),
+            ("", None),
+        ];
+        check(flush_strategy, &rows);
+    }
+
+    #[test]
+    fn single_values() {
+        let rows: Vec<_> =
+            ["true", "TRUE", "True", "1", "1.0", "yes", "on", "t"].iter().map(|t| (*t, Some(true))).collect();
+        check(boolean, &rows);
+        let rows: Vec<_> = ["false", "False", "0", "0.0", "no", "OFF", "f"].iter().map(|t| (*t, Some(false))).collect();
+        check(boolean, &rows);
+        check(boolean, &[("2", None), ("", None), ("enabled", None), ("-1", None)]);
+        check(
+            |t| integer(t, 0, 9),
+            &[
+                ("0", Some(0)),
+                ("9", Some(9)),
+                ("+3", Some(3)),
+                ("3.0", Some(3)),
+                ("10", None),
+                ("-1", None),
+                ("3.5", None),
+            ],
+        );
+        let s = Duration::from_secs_f64;
+        check(seconds, &[("5", Some(s(5.0))), ("2.5", Some(s(2.5))), ("900", Some(s(900.0)))]);
+        check(seconds, &[("0", None), ("-1", None), ("901", None), ("inf", None), ("NaN", None), ("5s", None)]);
+        check(port_number, &[("1", Some(1)), ("65535", Some(65_535)), ("0", None), ("65536", None), ("+80", None)]);
+        check(level, &[("DEBUG", Some(LevelFilter::Debug)), ("warning", Some(LevelFilter::Warn)), ("", None)]);
+        check(level, &[("off", Some(LevelFilter::Off)), ("critical", Some(LevelFilter::Error)), ("3", None)]);
+        check(
+            percentile,
+            &[("0.95", Some(95)), ("0.29", Some(29)), (".5", Some(50)), ("0", None), ("1", None), ("x", None)],
+        );
+        let ns = |text: &str| Some(text.to_owned());
+        check(namespace, &[("app", ns("app.")), ("app.", ns("app.")), ("a.b_1..", ns("a.b_1."))]);
+        check(namespace, &[("1app", None), (".app", None), ("a-b", None), ("é", None), ("", None), ("a b", None)]);
+        check(api_key, &[(" a b\n", ns("ab")), ("ké", None), ("a\u{0}", None), (" ", ns(""))]);
+    }
+
+    #[test]
+    fn sites() {
+        for site_name in [
+            "datadoghq.com",
+            "us3.datadoghq.com",
+            "us5.datadoghq.com",
+            "datadoghq.eu",
+            "ap1.datadoghq.com",
+            "ap2.datadoghq.com",
+            "ddog-gov.com",
+            "localhost",
+        ] {
+            assert_eq!(site(site_name).as_deref(), Ok(site_name));
+        }
+        assert_eq!(site("DataDogHQ.EU").as_deref(), Ok("datadoghq.eu"));
+        for bad in ["123", "https://datadoghq.eu", "datadoghq.eu/", "a b.c", "a..b", ".eu", "a.b:443", "-a.b", "a_b.c"]
+        {
+            assert!(site(bad).is_err(), "{bad}");
+        }
+        assert!(site(&format!("{}.com", "a".repeat(64))).is_err());
+    }
+
+    #[test]
+    fn urls() {
+        for (text, expected) in [
+            ("https://api.datadoghq.com", "https://api.datadoghq.com"),
+            ("https://api.datadoghq.com//", "https://api.datadoghq.com"),
+            ("HTTP://127.0.0.1:8080/", "http://127.0.0.1:8080"),
+            ("host", "https://host"),
+            ("host:443", "https://host:443"),
+            ("my_container:80", "https://my_container:80"),
+            ("http://[::1]:80", "http://[::1]:80"),
+            ("http://[::1]", "http://[::1]"),
+            ("proxy.example/datadog/", "https://proxy.example/datadog"),
+        ] {
+            assert_eq!(url(text, "https").as_deref(), Ok(expected), "{text}");
+        }
+        assert_eq!(url("host:80", "http").as_deref(), Ok("http://host:80"));
+        for bad in [
+            "",
+            "/",
+            "https://",
+            "ftp://host",
+            "host:0",
+            "host:99999",
+            "host:",
+            "a b",
+            "https://u:p@host",
+            "host?x",
+            "host/p?x",
+            "host/p#x",
+            "host/ a",
+            "http://[::1",
+            "http://[x]:1",
+            "http://[::1]80",
+            "https://https://host",
+        ] {
+            assert!(url(bad, "https").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn quotes_around_all_of_a_value_go() {
+        for (text, expected) in [
+            (" a ", "a"),
+            ("\"a\"", "a"),
+            ("' a '", "a"),
+            ("\"", "\""),
+            ("\"\"", ""),
+            ("'a\"", "'a\""),
+            ("\"a\",\"b\"", "\"a\",\"b\""),
+        ] {
+            assert_eq!(unquote(text), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC{0,40}|[a-z0-9:/\\[\\].,@-]{0,40}") {
+            let _ = (boolean(&text), integer(&text, 0, 9), seconds(&text), level(&text), percentile(&text));
+            let _ = (flush_strategy(&text), site(&text), namespace(&text), api_key(&text), unquote(&text));
+            if let Ok(first) = url(&text, "https") {
+                prop_assert_eq!(url(&first, "http"), Ok(first));
+            }
+        }
+    }
 }

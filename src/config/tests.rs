@@ -325,7 +325,8 @@ fn lists_of_names() {
     assert_eq!(exclude("a,b"), ["a", "b"]);
     assert_eq!(exclude(" a , b c "), ["a", "b", "c"]);
     assert_eq!(exclude(r#"["a", "b"]"#), ["a", "b"]);
-    assert_eq!(exclude("[a, b]"), ["a", "b"]);
+    assert_eq!(exclude("[a, 'b']"), ["a", "b"]);
+    assert_eq!(exclude("\"a\",\"b\""), ["a", "b"]);
     assert_eq!(load(&[], "statsd_metric_blocklist: [a, b]").0.statsd_blocklist.len(), 3);
     let (c, said) = load(&[("DD_HISTOGRAM_AGGREGATES", "MAX mean min")], "");
     assert_eq!((c.histogram_aggregates, said.len()), (vec!["max".to_owned(), "min".to_owned()], 1));

@@ -46,6 +46,8 @@ counters! {
     LogsTruncated = "logs.truncated",
     /// Log records dropped because the byte budget was used up.
     LogsOverflow = "logs.dropped.overflow",
+    /// Log records lost because compression failed.
+    LogsUncompressed = "logs.dropped.compression",
     /// Log records Lambda says it dropped before delivery.
     LogsDroppedByPlatform = "logs.dropped.platform",
     // metrics
@@ -68,8 +70,18 @@ counters! {
     SpansAccepted = "traces.spans",
     /// Trace payloads that could not be decoded.
     TracesMalformed = "traces.malformed",
-    /// Spans dropped because their trace could not be normalised.
-    SpansInvalid = "traces.dropped.invalid",
+    /// Trace payloads refused with 503 because the trace agent was too busy to take them.
+    TracesBusy = "traces.busy",
+    /// Spans dropped because a span of their trace has no trace id.
+    SpansTraceIdZero = "traces.dropped.trace_id_zero",
+    /// Spans dropped because a span of their trace has no id.
+    SpansSpanIdZero = "traces.dropped.span_id_zero",
+    /// Spans dropped because their trace has spans of another trace.
+    SpansForeign = "traces.dropped.foreign_span",
+    /// Spans dropped because they are longer than the intake takes.
+    SpansTooLarge = "traces.dropped.too_large",
+    /// Spans dropped because zstd failed.
+    SpansCompression = "traces.dropped.compression",
     /// Spans dropped because the byte budget was used up.
     SpansOverflow = "traces.dropped.overflow",
     // forwarder
@@ -77,6 +89,8 @@ counters! {
     PayloadsSent = "forwarder.sent",
     /// Attempts repeated after a failure.
     PayloadsRetried = "forwarder.retried",
+    /// Attempts repeated although the intake may have taken the payload: it was sent, but no answer came.
+    PayloadsAmbiguous = "forwarder.retried.ambiguous",
     /// Payloads dropped because the intake refused them for good (4xx).
     PayloadsRefused = "forwarder.dropped.refused",
     /// Payloads dropped because the byte budget of unsent payloads was used up.

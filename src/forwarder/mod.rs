@@ -3,12 +3,42 @@
 //! One client for every signal, built at the first flush; one worker thread per signal, started at its first payload.
 //! Aggregators hand over finished payloads through a [`Lane`]; a payload that could not be sent stays with the worker,
 //! within a byte budget, for the next flush.
+//!
+//! [`worker`] runs on the threads `forward-*` and gives each endpoint an outbox with the rules of retrying; `client`
+//! owns connections and timeouts, `endpoints` URLs and headers, `outcome` the meaning of answers, `notice` what the
+//! user is told. A flush answers once, within its deadline, whatever the intakes do.
 
-use std::time::Instant;
+mod client;
+mod endpoints;
+mod notice;
+mod outbox;
+mod outcome;
+pub mod worker;
+
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
+pub use client::Client;
+
 use crate::config::Signal;
+
+/// A connection that was idle for longer is not used again: the environment was probably frozen meanwhile, and what
+/// lies between us and the intake may have forgotten it without a word.
+const STALE_AFTER: Duration = Duration::from_secs(20);
+
+/// Bytes that an endpoint's outbox keeps between flushes. The bodies are compressed, about ten to one, and
+/// shared by the endpoints of a signal: the limits hold minutes of an outage for a busy function, together 36 MiB.
+/// In small functions they shrink with its memory (`memory_mb`, as Lambda tells it), to 11 % of it altogether.
+fn retained_max(signal: Signal, memory_mb: &str) -> usize {
+    const MIB: usize = 1024 * 1024;
+    let (limit, share) = match signal {
+        Signal::Logs => (8 * MIB, 32),
+        Signal::Metrics => (4 * MIB, 64),
+        Signal::Traces => (24 * MIB, 16),
+    };
+    memory_mb.trim().parse().map_or(limit, |mb: usize| limit.min(mb.saturating_mul(MIB) / share))
+}
 
 /// Which intake a payload is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,7 +92,7 @@ pub struct FlushTicket {
     pub last: bool,
 }
 
-/// A worker's (or a lane's) answer to a ticket.
+/// A worker's (or a lane's) answer to a ticket. A payload counts once for each endpoint it goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlushDone {
     /// Whose.
@@ -139,3 +169,6 @@ impl Lane {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

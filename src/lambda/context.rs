@@ -42,6 +42,27 @@ pub struct ExecutionContext {
     pub end_time_ns: u64,
 }
 
+/// An environment whose first invocation comes later than this after its start was initialised ahead of it, in
+/// nanoseconds (spec: lifecycle 5.2).
+const PROACTIVE_NS: u64 = 10_000_000_000;
+
+impl ExecutionContext {
+    /// Takes note of an invocation that begins at `now_ns`. The first one of the sandbox is its cold start, unless the
+    /// environment had been waiting for it.
+    pub fn begin(&mut self, request_id: &str, arn: &str, now_ns: u64) {
+        if self.coldstart_request_id.is_empty() {
+            request_id.clone_into(&mut self.coldstart_request_id);
+            self.was_proactive_init = now_ns.saturating_sub(self.init_time_ns) > PROACTIVE_NS;
+            self.was_cold_start = !self.was_proactive_init;
+        } else {
+            self.was_cold_start = false;
+        }
+        request_id.clone_into(&mut self.last_request_id);
+        arn.clone_into(&mut self.arn);
+        self.start_time_ns = now_ns;
+    }
+}
+
 /// The context as the text of its file.
 #[must_use]
 pub fn encode(context: &ExecutionContext) -> String {
@@ -327,6 +348,19 @@ mod tests {
             let _ = parse_rfc3339(&text);
             let _ = decode(text.as_bytes());
             let _ = decode(json!({"InitTime": text}).to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn the_first_invocation_is_the_cold_start() {
+        for (waited_s, cold, proactive) in [(1, true, false), (10, true, false), (11, false, true)] {
+            let mut context = ExecutionContext { init_time_ns: 5 * NANOS, ..ExecutionContext::default() };
+            context.begin("a", "arn:a", (5 + waited_s) * NANOS);
+            assert_eq!((context.was_cold_start, context.was_proactive_init), (cold, proactive), "{waited_s}");
+            context.begin("b", "arn:b", 100 * NANOS);
+            assert!(!context.was_cold_start);
+            assert_eq!((context.coldstart_request_id.as_str(), context.last_request_id.as_str()), ("a", "b"));
+            assert_eq!((context.arn.as_str(), context.start_time_ns), ("arn:b", 100 * NANOS));
         }
     }
 }

@@ -3,6 +3,8 @@
 
 pub mod context;
 pub mod event;
+pub mod extension;
+pub mod next;
 pub mod tags;
 pub mod telemetry;
 

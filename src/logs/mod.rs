@@ -4,6 +4,18 @@
 //! request id, logs that wait for one), the rules and the open batch, and relays platform events to the coordinator
 //! once the records delivered with them are in the batch.
 
+pub mod agent;
+pub mod batch;
+pub mod entry;
+mod escape;
+pub mod frame;
+pub mod mapper;
+mod platform;
+mod record;
+pub mod rules;
+#[cfg(test)]
+mod testing;
+
 use std::sync::Arc;
 
 use crate::forwarder::FlushTicket;

@@ -3,9 +3,22 @@
 //! One accept loop per listener on its component's thread, one short-stacked thread per connection, at most
 //! [`Limits::connections`]. It knows nothing of what it serves.
 
+mod accept;
+mod body;
+mod budget;
+mod chunked;
+mod connection;
+mod head;
+mod input;
+mod listen;
+mod response;
+mod socket;
+
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
+pub use accept::serve;
+use budget::Lease;
+pub use listen::bind;
 
 /// What a server allows.
 #[derive(Clone, Debug)]
@@ -52,7 +65,7 @@ impl Body {
     /// A body outside any budget, for tests and for data that did not come through a server.
     #[must_use]
     pub fn detached(bytes: Vec<u8>) -> Self {
-        Self { bytes, _lease: Lease { tokens: 0, home: None } }
+        Self { bytes, _lease: Lease::detached() }
     }
 }
 
@@ -62,13 +75,6 @@ impl std::ops::Deref for Body {
     fn deref(&self) -> &[u8] {
         &self.bytes
     }
-}
-
-/// Tokens of the byte budget, given back on drop.
-#[derive(Debug)]
-struct Lease {
-    tokens: usize,
-    home: Option<(Sender<()>, Receiver<()>)>,
 }
 
 /// What is answered.

@@ -1,7 +1,32 @@
 //! Traces: from the tracers' payloads to the trace intake.
 //!
 //! `receiver` answers on connection threads of the thread `traces`; `agent` is the thread `trace-agent`, which decodes,
-//! processes, encodes and compresses. The rest is pure.
+//! processes, encodes and compresses. The rest is pure:
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `msgpack` | a reader over the body |
+//! | `span`, `decode`, `links` | spans as numbers and offsets into the body; first walk: everything is checked |
+//! | `normalize`, `names`, `chunk`, `tagging` | the stages: functions over spans and chunks |
+//! | `encode` | second walk: msgpack to protobuf, once |
+//! | `pipeline` | all of that for one request, in reused memory |
+//! | `batch` | finished pieces, compressed as they come, within a byte budget |
+
+pub mod agent;
+pub mod batch;
+pub mod chunk;
+pub mod decode;
+pub mod encode;
+pub mod headers;
+pub mod links;
+pub mod msgpack;
+pub mod names;
+pub mod normalize;
+pub mod payload;
+pub mod pipeline;
+pub mod receiver;
+pub mod span;
+pub mod tagging;
 
 use std::sync::Arc;
 
@@ -10,6 +35,9 @@ use crossbeam_channel::Sender;
 use crate::forwarder::FlushTicket;
 use crate::lambda::Tags;
 use crate::net::Body;
+
+/// Longest span as it goes out, in bytes. One longer makes a payload that the intake refuses whole.
+pub const MAX_SPAN: usize = 8_000_000;
 
 /// The encodings of trace payloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,97 @@
+//! The threads `forward-logs`, `forward-metrics` and `forward-traces`: one flush after the other, until the lane is
+//! gone.
+//!
+//! A worker owns its signal's outboxes and its connections. It blocks on its channel without a timer, and on the
+//! network never beyond a flush's deadline (name resolution aside, which ends by the C library's own limit).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::endpoints::{self, Target};
+use super::outbox::{Outbox, Tally, Wire};
+use super::{Client, FlushDone, FlushTicket, Job, Payload, retained_max};
+use crate::config::{Config, Signal};
+use crate::diag::counters::{Counter, add, count};
+
+/// What a worker is made of.
+pub struct Worker {
+    /// Whose payloads it sends.
+    pub signal: Signal,
+    /// Endpoints, keys and the limit for one request.
+    pub config: Arc<Config>,
+    /// The client, shared by all workers.
+    pub client: Client,
+    /// Flushes, oldest first.
+    pub jobs: Receiver<Job>,
+    /// Gets one answer for each.
+    pub done: Sender<FlushDone>,
+}
+
+/// Runs until every sender of jobs is gone.
+pub fn run(worker: Worker) {
+    let Worker { signal, config, client, jobs, done } = worker;
+    let (targets, bad) = endpoints::targets(&config, signal);
+    for endpoint in &bad {
+        log::error!("{endpoint}");
+    }
+    let mut outboxes = outboxes(targets, signal, &config);
+    let mut line = client.line();
+    serve(signal, &jobs, &done, &mut outboxes, &mut line, config.flush_timeout);
+}
+
+fn outboxes(targets: Vec<Target>, signal: Signal, config: &Config) -> Vec<Outbox> {
+    let budget = retained_max(signal, &config.lambda.memory_size);
+    targets.into_iter().map(|target| Outbox::new(target, budget)).collect()
+}
+
+fn serve(
+    signal: Signal,
+    jobs: &Receiver<Job>,
+    done: &Sender<FlushDone>,
+    outboxes: &mut [Outbox],
+    wire: &mut dyn Wire,
+    timeout: Duration,
+) {
+    for Job { ticket, payloads } in jobs {
+        let flushed = catch_unwind(AssertUnwindSafe(|| flush(outboxes, wire, ticket, payloads, timeout)));
+        let Tally { sent, kept } = flushed.unwrap_or_else(|_| {
+            count(Counter::Panics);
+            Tally::default()
+        });
+        // Nobody waits longer than the deadline, and whoever does not read by then has given up.
+        let _ = done.send_deadline(FlushDone { signal, id: ticket.id, sent, kept }, ticket.deadline);
+    }
+}
+
+/// One flush to every endpoint, the primary first: a slow additional endpoint takes none of its time.
+fn flush(
+    outboxes: &mut [Outbox],
+    wire: &mut dyn Wire,
+    ticket: FlushTicket,
+    payloads: Vec<Payload>,
+    timeout: Duration,
+) -> Tally {
+    if outboxes.is_empty() {
+        add(Counter::PayloadsRefused, payloads.len() as u64);
+        return Tally::default();
+    }
+    for payload in payloads {
+        let payload = Arc::new(payload);
+        for outbox in &mut *outboxes {
+            outbox.push(Arc::clone(&payload));
+        }
+    }
+    let mut total = Tally::default();
+    for outbox in outboxes {
+        let tally = outbox.flush(wire, ticket, timeout);
+        total.sent += tally.sent;
+        total.kept += tally.kept;
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! Counts and gauges: `/api/v2/series`, JSON (spec: metrics 3.6), with the documented type numbers.
+
+use std::io::Write as _;
+
+use super::{Bodies, json_number, json_string, json_strings, origin};
+use crate::forwarder::{Payload, Route};
+use crate::metrics::aggregate::{BUCKET, SeriesPoint};
+use crate::metrics::context::Context;
+use crate::metrics::settings::{Base, Settings};
+
+/// The type of a count, as the intake's documentation numbers them.
+const COUNT: u32 = 1;
+/// The type of a gauge.
+const GAUGE: u32 = 3;
+/// A tag of this form is also a resource: `dd.internal.resource:<name>:<kind>`.
+const RESOURCE: &str = "dd.internal.resource:";
+
+/// The writer.
+#[derive(Debug)]
+pub struct Series<'a> {
+    bodies: Bodies,
+    base: &'a Base,
+    name: String,
+}
+
+impl<'a> Series<'a> {
+    /// Series with the tags of `base`.
+    #[must_use]
+    pub fn new(settings: &Settings, base: &'a Base) -> Self {
+        let bodies = Bodies::new(Route::Series, settings.compression_level, "{\"series\":[", b",", b"]}");
+        Self { bodies, base, name: String::new() }
+    }
+
+    /// Adds a point of `context`.
+    pub fn push(&mut self, context: &Context, point: SeriesPoint) {
+        self.name.clear();
+        self.name.push_str(context.name());
+        if let Some(statistic) = point.statistic {
+            self.name.push('.');
+            self.name.push_str(&statistic.suffix());
+        }
+        let (name, base) = (self.name.as_str(), self.base);
+        self.bodies.entry(|out| write(out, name, context, point, base));
+    }
+
+    /// The payloads.
+    #[must_use]
+    pub fn finish(self) -> Vec<Payload> {
+        self.bodies.finish()
+    }
+}
+
+fn write(out: &mut Vec<u8>, name: &str, context: &Context, point: SeriesPoint, base: &Base) {
+    out.extend_from_slice(b"{\"metric\":");
+    json_string(out, name);
+    // Writing to a vector cannot fail, here and below.
+    let _ = write!(out, ",\"points\":[{{\"timestamp\":{},\"value\":", point.timestamp);
+    json_number(out, point.value);
+    out.extend_from_slice(b"}],\"resources\":[");
+    for (i, (kind, name)) in context.tags().filter_map(resource).enumerate() {
+        out.extend_from_slice(if i > 0 { b",{\"name\":" } else { b"{\"name\":" });
+        json_string(out, name);
+        out.extend_from_slice(b",\"type\":");
+        json_string(out, kind);
+        out.push(b'}');
+    }
+    if point.count {
+        let _ = write!(out, "],\"type\":{COUNT},\"interval\":{BUCKET}");
+    } else {
+        let _ = write!(out, "],\"type\":{GAUGE}");
+    }
+    out.extend_from_slice(b",\"tags\":");
+    json_strings(out, base.metrics.iter().map(String::as_str).chain(context.tags()));
+    match origin::detail(name, base) {
+        Some(detail) => {
+            let (product, lambda) = (origin::PRODUCT, origin::LAMBDA);
+            let _ = write!(
+                out,
+                ",\"metadata\":{{\"origin\":{{\"origin_product\":{product},\"origin_sub_product\":{lambda},\
+                 \"origin_product_detail\":{detail}}}}}}}"
+            );
+        }
+        None => out.extend_from_slice(b",\"metadata\":null}"),
+    }
+}
+
+/// Kind and name of the resource that a tag names: `dd.internal.resource:<name>:<kind>`.
+fn resource(tag: &str) -> Option<(&str, &str)> {
+    let (name, kind) = tag.strip_prefix(RESOURCE)?.split_once(':')?;
+    (!name.is_empty() && !kind.is_empty()).then_some((kind, name))
+}

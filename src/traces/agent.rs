@@ -1,0 +1,126 @@
+//! The thread `trace-agent`: takes requests from the receiver's connections one after the other, encodes them, answers,
+//! and compresses. Owns all span memory of the process; blocks on nothing but its inbox.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::batch::Batch;
+use super::pipeline::{Pipeline, Request, Tally};
+use super::tagging::Tagging;
+use super::{DecodeError, Format, Message, TracerHeaders};
+use crate::config::{Config, Signal};
+use crate::diag::counters::{self, Counter};
+use crate::forwarder::{FlushTicket, Lane};
+use crate::lambda::{Event, Tags};
+use crate::net::Body;
+use crate::sys::clock;
+
+/// What the thread starts with.
+pub struct Agent {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// The function's tags as far as they are known.
+    pub tags: Arc<Tags>,
+    /// Requests, tags and orders to flush.
+    pub inbox: Receiver<Message>,
+    /// The coordinator's inbox.
+    pub events: Sender<Event>,
+    /// The way to the intake.
+    pub lane: Lane,
+}
+
+/// Runs until nobody can send to the inbox any more.
+pub fn run(agent: Agent) {
+    let Agent { config, tags, inbox, events, lane } = agent;
+    let batch = Batch::new(config.apm_compression_level);
+    let mut state =
+        State { tagging: Tagging::new(&tags), pipeline: Pipeline::default(), batch, events, lane, pressed: false };
+    for message in inbox {
+        match message {
+            Message::Payload { body, format, headers, reply } => state.payload(body, format, &headers, &reply),
+            Message::Tags(tags) => state.tagging = Tagging::new(&tags),
+            Message::Flush(ticket) => state.flush(ticket),
+        }
+    }
+}
+
+struct State {
+    tagging: Tagging,
+    pipeline: Pipeline,
+    batch: Batch,
+    events: Sender<Event>,
+    lane: Lane,
+    /// Whether the coordinator was told since the last flush that there is much to send.
+    pressed: bool,
+}
+
+impl State {
+    fn payload(
+        &mut self,
+        body: Body,
+        format: Format,
+        headers: &TracerHeaders,
+        reply: &Sender<Result<(), DecodeError>>,
+    ) {
+        let mut tally = Tally::default();
+        let Self { batch, pipeline, tagging, .. } = self;
+        let full = &mut |piece: super::pipeline::Piece<'_>| batch.add(piece, headers);
+        let request = Request { headers, tagging, now: clock::wall_ns(), full };
+        let outcome = pipeline.run(&body, format, request, &mut tally);
+        // The tracer waits for no compression, and the next request not for this one's memory.
+        drop(body);
+        if outcome.is_err() {
+            counters::count(Counter::TracesMalformed);
+        }
+        count(&tally);
+        // The connection may have given up waiting; the spans are sent all the same.
+        let _ = reply.try_send(outcome);
+        self.batch.request(headers);
+        if let Some(piece) = self.pipeline.piece() {
+            self.batch.add(piece, headers);
+        }
+        self.account();
+        if self.batch.is_pressed() && !self.pressed {
+            self.pressed = self.events.try_send(Event::Pressure(Signal::Traces)).is_ok();
+        }
+    }
+
+    fn flush(&mut self, ticket: FlushTicket) {
+        let payloads = self.batch.take();
+        if let Err(payloads) = self.lane.flush(ticket, payloads) {
+            self.batch.put_back(payloads);
+        }
+        self.account();
+        self.pressed = false;
+        self.pipeline.rest();
+    }
+
+    /// Counts what the batch dropped.
+    fn account(&mut self) {
+        let dropped = self.batch.dropped();
+        if dropped.overflow > 0 {
+            log::warn!("traces: {} spans lost: too many wait to be sent", dropped.overflow);
+        }
+        counters::add(Counter::SpansOverflow, dropped.overflow);
+        counters::add(Counter::SpansCompression, dropped.compression);
+    }
+}
+
+fn count(tally: &Tally) {
+    for (counter, spans) in [
+        (Counter::SpansAccepted, tally.accepted),
+        (Counter::SpansTraceIdZero, tally.trace_id_zero),
+        (Counter::SpansSpanIdZero, tally.span_id_zero),
+        (Counter::SpansForeign, tally.foreign),
+        (Counter::SpansTooLarge, tally.too_large),
+    ] {
+        if spans > 0 {
+            counters::add(counter, spans);
+        }
+    }
+    let dropped = tally.trace_id_zero + tally.span_id_zero + tally.foreign + tally.too_large;
+    if dropped > 0 {
+        log::debug!("traces: of a request {} spans taken, {dropped} dropped: {tally:?}", tally.accepted);
+    }
+}

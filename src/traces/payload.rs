@@ -1,0 +1,193 @@
+//! The messages around the spans: a `TracerPayload` with its chunks, opened when the first span comes and closed when it
+//! is long enough (spec: traces 4.5). Pure.
+
+use super::TracerHeaders;
+use super::msgpack::Fault;
+use super::pipeline::{PIECE, Piece};
+use super::span::{Span, Text};
+use super::tagging::Tagging;
+use crate::codec::protobuf as pb;
+
+/// Field numbers: of the intake's message, of a tracer's payload, of a chunk.
+const TRACER_PAYLOADS: u32 = 5;
+const CHUNKS: u32 = 6;
+const SPANS: u32 = 3;
+
+/// The priority of a trace of which nobody decided.
+const NO_PRIORITY: i32 = -128;
+
+/// How many bytes a request may become: so many for each of its own, and so many besides. No tracer's payload comes near;
+/// a table of long strings, each used by every span, would.
+const EXPANSION: u64 = 64;
+const EXPANSION_BASE: u64 = 256 << 20;
+
+/// What a request's spans say of their process: the first value found, in roots before other spans.
+#[derive(Debug, Default)]
+pub struct About {
+    env: Vec<u8>,
+    version: Vec<u8>,
+    hostname: Vec<u8>,
+    runtime_id: Vec<u8>,
+}
+
+impl About {
+    /// Takes what is not known yet from a chunk.
+    pub fn learn(&mut self, spans: &[Span], root: usize, body: &[u8], pool: &[u8]) {
+        let find = |slot: &mut Vec<u8>, of: fn(&Span) -> Option<Text>| {
+            if slot.is_empty() {
+                let values = spans.get(root).into_iter().chain(spans).filter_map(of);
+                let mut found = values.map(|text| text.of(body, pool)).filter(|value| !value.is_empty());
+                slot.extend_from_slice(found.next().unwrap_or_default());
+            }
+        };
+        find(&mut self.env, |span| span.known.env);
+        find(&mut self.version, |span| span.known.version);
+        find(&mut self.hostname, |span| span.known.hostname);
+        find(&mut self.runtime_id, |span| span.known.runtime_id);
+    }
+
+    fn clear(&mut self) {
+        for slot in [&mut self.env, &mut self.version, &mut self.hostname, &mut self.runtime_id] {
+            slot.clear();
+        }
+    }
+}
+
+/// The bytes of a piece, and what of it is open.
+#[derive(Debug, Default)]
+pub struct Writer {
+    out: Vec<u8>,
+    spans: u32,
+    payload: Option<usize>,
+    chunk: Option<usize>,
+    about: About,
+    priority: Option<i32>,
+    origin: Vec<u8>,
+    /// Bytes that this request may still become.
+    room: u64,
+}
+
+impl Writer {
+    /// Starts a request of `length` bytes.
+    pub fn begin(&mut self, length: usize) {
+        self.reset();
+        self.about.clear();
+        self.room = EXPANSION_BASE + EXPANSION * length as u64;
+    }
+
+    /// Starts a trace.
+    pub fn trace(&mut self) {
+        self.priority = None;
+        self.origin.clear();
+    }
+
+    /// Sets what the chunks of this trace say from now on; `None` leaves what an earlier window said.
+    pub fn facts(&mut self, priority: Option<i32>, origin: Option<&[u8]>) {
+        self.priority = priority.or(self.priority);
+        if let Some(origin) = origin {
+            self.origin.clear();
+            self.origin.extend_from_slice(origin);
+        }
+    }
+
+    /// Lets `learn` look at a chunk for what is not known yet of the process.
+    pub fn about(&mut self, learn: impl FnOnce(&mut About)) {
+        learn(&mut self.about);
+    }
+
+    /// Appends a span. Returns `false` if it is too long, and leaves it out.
+    ///
+    /// # Errors
+    /// Those of `encode` but [`Fault::SpanTooLong`].
+    pub fn span(
+        &mut self,
+        from: &TracerHeaders,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), Fault>,
+    ) -> Result<bool, Fault> {
+        self.open(from);
+        let start = self.out.len();
+        let mark = pb::open(&mut self.out, SPANS);
+        let encoded = encode(&mut self.out);
+        let length = (self.out.len() - start) as u64;
+        if encoded.is_err() || length > self.room {
+            self.out.truncate(start);
+            return match encoded {
+                Ok(()) | Err(Fault::SpanTooLong) => Ok(false),
+                Err(fault) => Err(fault),
+            };
+        }
+        pb::close(&mut self.out, mark);
+        self.room -= length;
+        self.spans += 1;
+        Ok(true)
+    }
+
+    /// Whether the piece is as long as it should get.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.out.len() >= PIECE
+    }
+
+    /// Finishes the piece and hands it to `full`; the next span opens another, with a chunk of the same trace.
+    pub fn flush(&mut self, tagging: &Tagging, full: &mut dyn FnMut(Piece<'_>)) {
+        self.end(tagging);
+        if let Some(piece) = self.piece() {
+            full(piece);
+        }
+        self.reset();
+    }
+
+    /// Finishes the chunk.
+    pub fn end_chunk(&mut self) {
+        if let Some(mark) = self.chunk.take() {
+            pb::close(&mut self.out, mark);
+        }
+    }
+
+    /// Finishes the payload.
+    pub fn end(&mut self, tagging: &Tagging) {
+        self.end_chunk();
+        let Some(mark) = self.payload.take() else { return };
+        let out = &mut self.out;
+        pb::bytes(out, 5, &self.about.runtime_id);
+        out.extend_from_slice(&tagging.payload_tags);
+        pb::bytes(out, 8, if tagging.env.is_empty() { &self.about.env } else { tagging.env.as_bytes() });
+        pb::bytes(out, 9, &self.about.hostname);
+        pb::bytes(out, 10, if tagging.version.is_empty() { &self.about.version } else { tagging.version.as_bytes() });
+        pb::close(out, mark);
+    }
+
+    /// The finished piece.
+    #[must_use]
+    pub fn piece(&self) -> Option<Piece<'_>> {
+        (self.spans > 0 && self.payload.is_none()).then_some(Piece { bytes: &self.out, spans: self.spans })
+    }
+
+    /// Gives memory back, down to `keep` bytes.
+    pub fn rest(&mut self, keep: usize) {
+        self.reset();
+        self.out.shrink_to(keep);
+    }
+
+    fn reset(&mut self) {
+        self.out.clear();
+        self.spans = 0;
+        self.payload = None;
+        self.chunk = None;
+    }
+
+    fn open(&mut self, from: &TracerHeaders) {
+        if self.payload.is_none() {
+            self.payload = Some(pb::open(&mut self.out, TRACER_PAYLOADS));
+            let headers = [&from.container_id, &from.lang, &from.lang_version, &from.tracer_version];
+            for (field, value) in (1..).zip(headers) {
+                pb::bytes(&mut self.out, field, value.as_bytes());
+            }
+        }
+        if self.chunk.is_none() {
+            self.chunk = Some(pb::open(&mut self.out, CHUNKS));
+            pb::int(&mut self.out, 1, i64::from(self.priority.unwrap_or(NO_PRIORITY)));
+            pb::bytes(&mut self.out, 2, &self.origin);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The function's tags on spans and payloads (spec: traces 4.4, tags 9.2), encoded once and appended as bytes.
+//!
+//! A tag overwrites what the tracer wrote under its key; the few keys that could be are told by one look at a bitmap.
+//! Pure.
+
+use super::names;
+use crate::codec::protobuf as pb;
+use crate::lambda::Tags;
+
+/// Field numbers of the intake's messages.
+const SPAN_META: u32 = 10;
+const PAYLOAD_TAGS: u32 = 7;
+
+/// What all spans get.
+#[derive(Debug)]
+pub struct Tagging {
+    /// For spans whose tracer computes stats.
+    plain: Overlay,
+    /// For spans whose stats the backend must compute.
+    counted: Overlay,
+    /// The name that the service `aws.lambda` gets; empty for none.
+    pub service: String,
+    /// The tags of a payload, as protobuf fields.
+    pub payload_tags: Vec<u8>,
+    /// The environment as a tag; empty if unknown.
+    pub env: String,
+    /// The version; empty if unknown.
+    pub version: String,
+}
+
+impl Tagging {
+    /// Encodes `tags`.
+    #[must_use]
+    pub fn new(tags: &Tags) -> Self {
+        let lambda = [("_dd.origin", "lambda"), ("origin", "lambda")];
+        let pairs = || tags.pairs.iter().map(|(k, v)| (k.as_str(), v.as_str())).chain(lambda);
+        let mut payload_tags = Vec::new();
+        if !tags.joined.is_empty() {
+            pb::entry(&mut payload_tags, PAYLOAD_TAGS, b"_dd.tags.function", tags.joined.as_bytes());
+        }
+        let mut env = Vec::new();
+        names::tag(tags.get("env").unwrap_or_default(), &mut env);
+        Self {
+            plain: Overlay::new(pairs()),
+            counted: Overlay::new(pairs().chain([("_dd.compute_stats", "1")])),
+            service: tags.get("service").unwrap_or_default().to_owned(),
+            payload_tags,
+            // The characters of a tag are those of a string.
+            env: String::from_utf8(env).unwrap_or_default(),
+            version: tags.get("version").unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// What goes on the spans of a tracer that does or does not compute stats itself.
+    #[must_use]
+    pub fn overlay(&self, tracer_computes_stats: bool) -> &Overlay {
+        if tracer_computes_stats { &self.plain } else { &self.counted }
+    }
+}
+
+/// Tags that overwrite a span's meta.
+#[derive(Debug)]
+pub struct Overlay {
+    keys: Vec<Box<[u8]>>,
+    /// One bit for each hash of a key.
+    seen: [u64; 4],
+    /// The tags as entries of a span's meta.
+    pub bytes: Vec<u8>,
+}
+
+impl Overlay {
+    fn new<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut overlay = Self { keys: Vec::new(), seen: [0; 4], bytes: Vec::new() };
+        for (key, value) in pairs {
+            let hash = hash(key.as_bytes());
+            overlay.seen[hash >> 6] |= 1 << (hash & 63);
+            overlay.keys.push(key.as_bytes().into());
+            pb::entry(&mut overlay.bytes, SPAN_META, key.as_bytes(), value.as_bytes());
+        }
+        overlay
+    }
+
+    /// Whether a tag has this key.
+    #[must_use]
+    #[inline]
+    pub fn covers(&self, key: &[u8]) -> bool {
+        let hash = hash(key);
+        self.seen[hash >> 6] >> (hash & 63) & 1 == 1 && self.keys.iter().any(|k| **k == *key)
+    }
+}
+
+/// Eight bits of a key: its length and its first and last byte tell tags apart.
+#[inline]
+fn hash(key: &[u8]) -> usize {
+    let (Some(&first), Some(&last)) = (key.first(), key.last()) else { return 0 };
+    (key.len() ^ usize::from(first) << 3 ^ usize::from(last) << 1) & 0xff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libdd_trace_protobuf::pb as oracle;
+    use prost::Message as _;
+
+    fn tags(pairs: &[(&str, &str)]) -> Tags {
+        Tags {
+            pairs: pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect(),
+            joined: pairs.iter().map(|(k, v)| format!("{k}:{v}")).collect::<Vec<_>>().join(","),
+            ..Tags::default()
+        }
+    }
+
+    #[test]
+    fn spans_get_every_tag_and_the_origin() {
+        let tagging =
+            Tagging::new(&tags(&[("functionname", "f"), ("env", "Prod"), ("service", "shop"), ("version", "1.0")]));
+        for (computes, expected) in [(true, None), (false, Some("1"))] {
+            let overlay = tagging.overlay(computes);
+            let span = oracle::Span::decode(overlay.bytes.as_slice()).unwrap();
+            let get = |key: &str| span.meta.get(key).map(String::as_str);
+            assert_eq!(get("functionname"), Some("f"));
+            assert_eq!(get("env"), Some("Prod"));
+            assert_eq!(get("origin"), Some("lambda"));
+            assert_eq!(get("_dd.origin"), Some("lambda"));
+            assert_eq!(get("_dd.compute_stats"), expected);
+            for (key, covered) in [
+                ("env", true),
+                ("origin", true),
+                ("_dd.compute_stats", !computes),
+                ("", false),
+                ("enw", false),
+                ("http.url", false),
+            ] {
+                assert_eq!(overlay.covers(key.as_bytes()), covered, "{key}");
+            }
+        }
+        assert_eq!((tagging.env.as_str(), tagging.version.as_str(), tagging.service.as_str()), ("prod", "1.0", "shop"));
+        let payload = oracle::TracerPayload::decode(tagging.payload_tags.as_slice()).unwrap();
+        assert_eq!(payload.tags["_dd.tags.function"], "functionname:f,env:Prod,service:shop,version:1.0");
+    }
+
+    #[test]
+    fn nothing_is_known_yet() {
+        let tagging = Tagging::new(&Tags::default());
+        assert!(tagging.payload_tags.is_empty() && tagging.service.is_empty() && tagging.env.is_empty());
+    }
+}

@@ -1,0 +1,134 @@
+//! A running worker, its settings, and what it says.
+
+use std::sync::{Arc, Mutex, Once};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use thimble::config::{Config, FlushStrategy, LambdaEnv, Secret, Signal};
+use thimble::forwarder::worker::{self, Worker};
+use thimble::forwarder::{Client, Encoding, FlushDone, FlushTicket, Job, Payload, Route};
+
+/// Longer than anything here takes; a test that waits for it has failed.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const KEY: &str = "0123456789abcdef";
+
+pub fn config() -> Config {
+    Config {
+        lambda: LambdaEnv { memory_size: "512".to_owned(), ..LambdaEnv::default() },
+        api_key: Some(Secret::new(KEY.to_owned())),
+        site: "datadoghq.com".to_owned(),
+        log_level: log::LevelFilter::Debug,
+        flush_timeout: PATIENCE,
+        flush_strategy: FlushStrategy::End,
+        env: None,
+        service: None,
+        version: None,
+        tags: Vec::new(),
+        local_test: false,
+        metrics_url: String::new(),
+        metrics_endpoints: Vec::new(),
+        metrics_compression_level: 1,
+        statsd_namespace: String::new(),
+        statsd_namespace_blocklist: Vec::new(),
+        statsd_blocklist: Vec::new(),
+        dogstatsd_port: 8125,
+        dogstatsd_so_rcvbuf: None,
+        dogstatsd_buffer_size: 8192,
+        dogstatsd_tags: Vec::new(),
+        histogram_aggregates: Vec::new(),
+        histogram_percentiles: Vec::new(),
+        metrics_exclude_tags: Vec::new(),
+        logs_enabled: true,
+        logs_types: Vec::new(),
+        logs_url: String::new(),
+        logs_opw: false,
+        logs_endpoints: Vec::new(),
+        logs_use_compression: true,
+        logs_compression_level: 1,
+        logs_rules: Vec::new(),
+        apm_enabled: true,
+        apm_port: 8126,
+        apm_url: String::new(),
+        apm_endpoints: Vec::new(),
+        apm_compression_level: 1,
+    }
+}
+
+/// A running worker.
+pub struct Running {
+    pub jobs: Sender<Job>,
+    pub done: Receiver<FlushDone>,
+    flushes: u64,
+}
+
+pub fn start(signal: Signal, config: Config) -> Running {
+    collect_log_lines();
+    let (jobs, inbox) = crossbeam_channel::bounded(2);
+    let (answers, done) = crossbeam_channel::bounded(2);
+    let client = Client::new(&config);
+    let worker = Worker { signal, config: Arc::new(config), client, jobs: inbox, done: answers };
+    thread::spawn(move || worker::run(worker));
+    Running { jobs, done, flushes: 0 }
+}
+
+/// A worker for logs that go to `url`.
+pub fn logs_to(url: &str) -> Running {
+    start(Signal::Logs, Config { logs_url: url.to_owned(), ..config() })
+}
+
+impl Running {
+    pub fn flush(&mut self, payloads: Vec<Payload>) -> (u32, u32) {
+        self.flush_until(Instant::now() + PATIENCE, false, payloads)
+    }
+
+    pub fn flush_until(&mut self, deadline: Instant, last: bool, payloads: Vec<Payload>) -> (u32, u32) {
+        self.flushes += 1;
+        let ticket = FlushTicket { id: self.flushes, deadline, last };
+        self.jobs.send(Job { ticket, payloads }).unwrap();
+        let done = self.done.recv_timeout(PATIENCE).expect("a flush is answered");
+        assert_eq!(done.id, self.flushes);
+        (done.sent, done.kept)
+    }
+}
+
+pub fn payload(route: Route, body: &str) -> Payload {
+    Payload { route, encoding: Encoding::Identity, body: body.as_bytes().to_vec(), items: 1, headers: Vec::new() }
+}
+
+pub fn logs(bodies: &[&str]) -> Vec<Payload> {
+    bodies.iter().map(|body| payload(Route::Logs, body)).collect()
+}
+
+static LINES: Mutex<Vec<(log::Level, String)>> = Mutex::new(Vec::new());
+
+struct Collector;
+
+impl log::Log for Collector {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.target().starts_with("thimble")
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            LINES.lock().unwrap().push((record.level(), record.args().to_string()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+pub fn collect_log_lines() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Collector).unwrap();
+        log::set_max_level(log::LevelFilter::Debug);
+    });
+}
+
+/// Lines about `host` above debug level; none of any level may contain the key.
+pub fn lines(host: &str) -> Vec<(log::Level, String)> {
+    let all = LINES.lock().unwrap();
+    assert!(all.iter().all(|(_, line)| !line.contains(KEY)));
+    all.iter().filter(|(level, line)| *level < log::Level::Debug && line.contains(host)).cloned().collect()
+}
