@@ -10,7 +10,7 @@ use crate::support::platform::Platform;
 use crate::support::process::{self, Extension};
 use crate::table::Row;
 
-/// Starts of each program. They alternate, so that what else the machine does meets both alike.
+/// Starts of each program. They alternate, and so does who goes first: what else the machine does meets both alike.
 const STARTS: usize = 300;
 /// How long the idle process is watched.
 const WATCH: Duration = Duration::from_secs(3);
@@ -27,9 +27,14 @@ pub fn start(subject: &Subject) -> Vec<Row> {
     // The first start reads the files from the disk.
     first_next(&subject.thimble);
     first_next(&subject.floor);
-    for _ in 0..STARTS {
-        ours.push(first_next(&subject.thimble));
-        floor.push(first_next(&subject.floor));
+    for round in 0..STARTS {
+        if round % 2 == 0 {
+            ours.push(first_next(&subject.thimble));
+            floor.push(first_next(&subject.floor));
+        } else {
+            floor.push(first_next(&subject.floor));
+            ours.push(first_next(&subject.thimble));
+        }
     }
     let (ours, floor) = (median(ours), median(floor));
     vec![
