@@ -2,9 +2,8 @@
 //! is long enough (spec: traces 4.5). Pure.
 
 use super::TracerHeaders;
-use super::msgpack::Fault;
 use super::pipeline::{PIECE, Piece};
-use super::span::{Span, Text};
+use super::span::{Known, Span, Store};
 use super::tagging::Tagging;
 use crate::codec::protobuf as pb;
 
@@ -23,7 +22,7 @@ const EXPANSION_BASE: u64 = 256 << 20;
 
 /// What a request's spans say of their process: the first value found, in roots before other spans.
 #[derive(Debug, Default)]
-pub struct About {
+struct About {
     env: Vec<u8>,
     version: Vec<u8>,
     hostname: Vec<u8>,
@@ -32,18 +31,18 @@ pub struct About {
 
 impl About {
     /// Takes what is not known yet from a chunk.
-    pub fn learn(&mut self, spans: &[Span], root: usize, body: &[u8], pool: &[u8]) {
-        let find = |slot: &mut Vec<u8>, of: fn(&Span) -> Option<Text>| {
+    fn learn(&mut self, spans: &[Span], root: usize, body: &[u8], store: &Store) {
+        let find = |slot: &mut Vec<u8>, of: fn(&Known) -> Option<u32>| {
             if slot.is_empty() {
-                let values = spans.get(root).into_iter().chain(spans).filter_map(of);
-                let mut found = values.map(|text| text.of(body, pool)).filter(|value| !value.is_empty());
+                let values = spans.get(root).into_iter().chain(spans).filter_map(|span| store.value(of(&span.known)));
+                let mut found = values.map(|text| text.of(body, &store.pool)).filter(|value| !value.is_empty());
                 slot.extend_from_slice(found.next().unwrap_or_default());
             }
         };
-        find(&mut self.env, |span| span.known.env);
-        find(&mut self.version, |span| span.known.version);
-        find(&mut self.hostname, |span| span.known.hostname);
-        find(&mut self.runtime_id, |span| span.known.runtime_id);
+        find(&mut self.env, |known| known.env);
+        find(&mut self.version, |known| known.version);
+        find(&mut self.hostname, |known| known.hostname);
+        find(&mut self.runtime_id, |known| known.runtime_id);
     }
 
     fn clear(&mut self) {
@@ -90,36 +89,26 @@ impl Writer {
         }
     }
 
-    /// Lets `learn` look at a chunk for what is not known yet of the process.
-    pub fn about(&mut self, learn: impl FnOnce(&mut About)) {
-        learn(&mut self.about);
+    /// Takes what is not known yet of the process from a chunk.
+    pub fn learn(&mut self, spans: &[Span], root: usize, body: &[u8], store: &Store) {
+        self.about.learn(spans, root, body, store);
     }
 
-    /// Appends a span. Returns `false` if it is too long, and leaves it out.
-    ///
-    /// # Errors
-    /// Those of `encode` but [`Fault::SpanTooLong`].
-    pub fn span(
-        &mut self,
-        from: &TracerHeaders,
-        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), Fault>,
-    ) -> Result<bool, Fault> {
+    /// Appends a span, unless `encode` says that it is too long. Returns whether it did.
+    pub fn span(&mut self, from: &TracerHeaders, encode: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
         self.open(from);
         let start = self.out.len();
         let mark = pb::open(&mut self.out, SPANS);
-        let encoded = encode(&mut self.out);
+        let complete = encode(&mut self.out);
         let length = (self.out.len() - start) as u64;
-        if encoded.is_err() || length > self.room {
+        if !complete || length > self.room {
             self.out.truncate(start);
-            return match encoded {
-                Ok(()) | Err(Fault::SpanTooLong) => Ok(false),
-                Err(fault) => Err(fault),
-            };
+            return false;
         }
         pb::close(&mut self.out, mark);
         self.room -= length;
         self.spans += 1;
-        Ok(true)
+        true
     }
 
     /// Whether the piece is as long as it should get.
