@@ -89,6 +89,12 @@ impl<'a> Slack<'a> {
         Self { tail, length: length.min(tail.len()) }
     }
 
+    /// All of `bytes`.
+    #[must_use]
+    pub fn whole(bytes: &'a [u8]) -> Self {
+        Self { tail: bytes, length: bytes.len() }
+    }
+
     /// The string alone.
     #[must_use]
     #[inline]
@@ -103,47 +109,75 @@ impl<'a> Slack<'a> {
     }
 }
 
-/// Appends many short fields to a buffer: the buffer is kept longer than its content, so that each field needs one look
-/// at its length instead of one for each part. [`Fields::done`] cuts it to its content; a field number is below 16.
-#[derive(Debug)]
-pub struct Fields<'o> {
-    out: &'o mut Vec<u8>,
+/// A buffer for many short fields: it is kept longer than its content, so that each field needs one look at its length
+/// instead of one for each part. Field numbers are below 16.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    /// The content, and behind it what fixed copies left.
+    bytes: Vec<u8>,
     at: usize,
 }
 
-impl<'o> Fields<'o> {
-    /// Goes on at the end of `out`.
-    pub fn new(out: &'o mut Vec<u8>) -> Self {
-        let at = out.len();
-        Self { out, at }
+impl Buffer {
+    /// The content.
+    #[must_use]
+    pub fn content(&self) -> &[u8] {
+        // In range by construction.
+        self.bytes.get(..self.at).unwrap_or_default()
     }
 
-    /// The length of the buffer's content.
+    /// The length of the content.
     #[must_use]
     pub fn len(&self) -> usize {
         self.at
     }
 
-    /// Whether the buffer has no content.
+    /// Whether there is no content.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.at == 0
     }
 
+    /// Cuts the content to `length`.
+    pub fn truncate(&mut self, length: usize) {
+        self.at = self.at.min(length);
+    }
+
+    /// Forgets the content and gives memory back, down to `keep` bytes.
+    pub fn rest(&mut self, keep: usize) {
+        self.at = 0;
+        self.bytes.truncate(keep);
+        self.bytes.shrink_to(keep);
+    }
+
+    /// As [`open`].
+    pub fn open(&mut self, field: u32) -> usize {
+        self.encoded(&[(field as u8) << 3 | 2, 0, 0, 0, 0]);
+        self.at
+    }
+
+    /// As [`close`].
+    pub fn close(&mut self, mark: usize) {
+        if let Some(content) = self.bytes.get_mut(..self.at) {
+            close(content, mark);
+        }
+    }
+
     /// Room for a field, with what is in the buffer behind the content.
     #[inline]
     fn room(&mut self) -> Option<&mut [u8; ROOM]> {
-        if self.out.len() - self.at < ROOM {
-            self.grow();
+        if self.bytes.len() - self.at < ROOM {
+            self.grow(ROOM);
         }
-        self.out.get_mut(self.at..)?.first_chunk_mut()
+        self.bytes.get_mut(self.at..)?.first_chunk_mut()
     }
 
     #[cold]
     #[inline(never)]
-    fn grow(&mut self) {
-        const STEP: usize = 4096;
-        self.out.resize(self.at + STEP, 0);
+    fn grow(&mut self, room: usize) {
+        /// Grown by this much more than needed, so that nearly no field has to.
+        const STEP: usize = 16 << 10;
+        self.bytes.resize(self.at + room + STEP, 0);
     }
 
     /// As [`entry`].
@@ -160,7 +194,10 @@ impl<'o> Fields<'o> {
             room[6 + k..6 + k + SHORT].copy_from_slice(value);
             self.at += 6 + k + v;
         } else {
-            self.slowly(|out| entry(out, field, key.bytes(), value.bytes()));
+            let total = 2 + varint_length(k as u64) + varint_length(v as u64) + (k + v) as u64;
+            self.number(field, 2, total);
+            self.string(1, key.bytes());
+            self.string(2, value.bytes());
         }
     }
 
@@ -177,13 +214,10 @@ impl<'o> Fields<'o> {
             room[5 + k..13 + k].copy_from_slice(&value.to_le_bytes());
             self.at += 13 + k;
         } else {
-            self.slowly(|out| {
-                tag(out, field, 2);
-                varint(out, 1 + varint_length(k as u64) + k as u64 + 9);
-                bytes_or_empty(out, 1, key.bytes());
-                tag(out, 2, 1);
-                out.extend_from_slice(&value.to_le_bytes());
-            });
+            self.number(field, 2, 1 + varint_length(k as u64) + k as u64 + 9);
+            self.string(1, key.bytes());
+            self.encoded(&[0x11]);
+            self.encoded(&value.to_le_bytes());
         }
     }
 
@@ -201,18 +235,22 @@ impl<'o> Fields<'o> {
             room[2..2 + SHORT].copy_from_slice(value);
             self.at += 2 + length;
         } else {
-            self.slowly(|out| bytes(out, field, value.bytes()));
+            self.string(field, value.bytes());
         }
     }
 
     /// As [`uint`].
     #[inline]
-    pub fn uint(&mut self, field: u32, mut v: u64) {
-        if v == 0 {
-            return;
+    pub fn uint(&mut self, field: u32, v: u64) {
+        if v != 0 {
+            self.number(field, 0, v);
         }
+    }
+
+    /// A field's tag and a varint.
+    fn number(&mut self, field: u32, wire: u8, mut v: u64) {
         let Some(room) = self.room() else { return };
-        room[0] = (field as u8) << 3;
+        room[0] = (field as u8) << 3 | wire;
         let mut length = 1;
         for byte in &mut room[1..11] {
             length += 1;
@@ -226,22 +264,25 @@ impl<'o> Fields<'o> {
         self.at += length;
     }
 
+    /// A string or bytes, also if empty.
+    fn string(&mut self, field: u32, value: &[u8]) {
+        self.number(field, 2, value.len() as u64);
+        self.encoded(value);
+    }
+
     /// Fields that are encoded already.
     pub fn encoded(&mut self, fields: &[u8]) {
-        if !fields.is_empty() {
-            self.slowly(|out| out.extend_from_slice(fields));
+        if self.bytes.len() - self.at < fields.len() {
+            self.grow(fields.len());
         }
-    }
-
-    /// Ends the buffer where its content does.
-    pub fn done(self) {
-        self.out.truncate(self.at);
-    }
-
-    fn slowly(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        self.out.truncate(self.at);
-        write(self.out);
-        self.at = self.out.len();
+        if let Some(room) = self.bytes.get_mut(self.at..self.at + fields.len()) {
+            let ((from, from_rest), (to, to_rest)) = (fields.as_chunks::<SHORT>(), room.as_chunks_mut::<SHORT>());
+            for (to, from) in to.iter_mut().zip(from) {
+                *to = *from;
+            }
+            to_rest.copy_from_slice(from_rest);
+            self.at += fields.len();
+        }
     }
 }
 
@@ -330,16 +371,15 @@ mod tests {
             for behind in [0, 64] {
                 let (key, value) = ([&*key, &vec![b'!'; behind]].concat(), [&*value, &vec![b'!'; behind]].concat());
                 let (key, value) = (Slack::new(&key, k), Slack::new(&value, v));
-                let mut out = b"before".to_vec();
-                let mut fields = Fields::new(&mut out);
+                let mut fields = Buffer::default();
+                fields.encoded(b"before");
                 fields.entry(10, key, value);
                 fields.bytes(3, key);
                 fields.entry_double(11, key, 1.5);
                 fields.uint(4, v as u64);
                 fields.uint(5, u64::MAX - k as u64);
                 fields.encoded(b"after");
-                fields.done();
-                assert_eq!(out, expected, "{k} {v} {behind}");
+                assert_eq!(fields.content(), expected, "{k} {v} {behind}");
             }
         }
     }

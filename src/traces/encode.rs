@@ -4,7 +4,7 @@
 use super::MAX_SPAN;
 use super::span::{Span, Store, Text};
 use super::tagging::Overlay;
-use crate::codec::protobuf::{Fields, Slack};
+use crate::codec::protobuf::{Buffer, Slack};
 
 /// Field numbers of the message.
 const META: u32 = 10;
@@ -39,59 +39,55 @@ impl<'a> Context<'a> {
 
 /// Appends the inside of a span's message; `false` once it is longer than [`MAX_SPAN`].
 #[must_use]
-pub fn span(span: &Span, cx: &Context<'_>, out: &mut Vec<u8>) -> bool {
-    let limit = out.len() + MAX_SPAN;
-    let mut fields = Fields::new(out);
-    let complete = !span.oversize && all(span, cx, &mut fields, limit) && fields.len() <= limit;
-    fields.done();
-    complete
-}
-
-fn all(span: &Span, cx: &Context<'_>, fields: &mut Fields<'_>, limit: usize) -> bool {
-    match cx.get(span.service) {
-        service if service.bytes() != DEFAULT_SERVICE || cx.service.is_empty() => fields.bytes(1, service),
-        _ => fields.bytes(1, Slack::new(cx.service.as_bytes(), cx.service.len())),
+pub fn span(span: &Span, cx: &Context<'_>, out: &mut Buffer) -> bool {
+    if span.oversize {
+        return false;
     }
-    fields.bytes(2, cx.get(span.name));
-    fields.bytes(3, cx.get(span.resource));
-    fields.uint(4, span.trace_id);
-    fields.uint(5, span.span_id);
-    fields.uint(6, span.parent_id);
-    fields.uint(7, span.start as u64);
-    fields.uint(8, span.duration as u64);
-    fields.uint(9, i64::from(span.error) as u64);
+    let limit = out.len() + MAX_SPAN;
+    match cx.get(span.service) {
+        service if service.bytes() != DEFAULT_SERVICE || cx.service.is_empty() => out.bytes(1, service),
+        _ => out.bytes(1, Slack::whole(cx.service.as_bytes())),
+    }
+    out.bytes(2, cx.get(span.name));
+    out.bytes(3, cx.get(span.resource));
+    out.uint(4, span.trace_id);
+    out.uint(5, span.span_id);
+    out.uint(6, span.parent_id);
+    out.uint(7, span.start as u64);
+    out.uint(8, span.duration as u64);
+    out.uint(9, i64::from(span.error) as u64);
     for pair in span.meta.of(&cx.store.pairs) {
         let key = cx.get(pair.key);
         if cx.overlay.covers(key.bytes()) || pair.key == Text::GONE {
             continue;
         }
-        fields.entry(META, key, cx.get(pair.value));
-        if fields.len() > limit {
+        out.entry(META, key, cx.get(pair.value));
+        if out.len() > limit {
             return false;
         }
     }
-    fields.encoded(&cx.overlay.bytes);
+    out.encoded(&cx.overlay.bytes);
     for metric in span.metrics.of(&cx.store.metrics) {
         let key = cx.get(metric.key);
         if span.top_level && key.bytes() == TOP_LEVEL {
             continue;
         }
-        fields.entry_double(METRICS, key, metric.value);
-        if fields.len() > limit {
+        out.entry_double(METRICS, key, metric.value);
+        if out.len() > limit {
             return false;
         }
     }
     if span.top_level {
-        fields.entry_double(METRICS, Slack::new(TOP_LEVEL, TOP_LEVEL.len()), 1.0);
+        out.entry_double(METRICS, Slack::whole(TOP_LEVEL), 1.0);
     }
-    fields.bytes(12, cx.get(span.kind));
+    out.bytes(12, cx.get(span.kind));
     for pair in span.meta_struct.of(&cx.store.pairs) {
-        fields.entry(META_STRUCT, cx.get(pair.key), cx.get(pair.value));
-        if fields.len() > limit {
+        out.entry(META_STRUCT, cx.get(pair.key), cx.get(pair.value));
+        if out.len() > limit {
             return false;
         }
     }
-    fields.encoded(cx.get(span.links).bytes());
-    fields.encoded(cx.get(span.events).bytes());
-    true
+    out.encoded(cx.get(span.links).bytes());
+    out.encoded(cx.get(span.events).bytes());
+    out.len() <= limit
 }

@@ -195,9 +195,11 @@ impl<'a> Reader<'a> {
     /// Skips a nil, if there is one.
     #[inline]
     pub fn nil(&mut self) -> bool {
-        let nil = self.bytes.get(self.at) == Some(&0xc0);
-        self.at += usize::from(nil);
-        nil
+        if self.bytes.get(self.at) != Some(&0xc0) {
+            return false;
+        }
+        self.at += 1;
+        true
     }
 
     /// A `str` or `bin` of any width, as bytes.

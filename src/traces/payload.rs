@@ -5,7 +5,7 @@ use super::TracerHeaders;
 use super::pipeline::{PIECE, Piece};
 use super::span::{Known, Span, Store};
 use super::tagging::Tagging;
-use crate::codec::protobuf as pb;
+use crate::codec::protobuf::{Buffer, Slack};
 
 /// Field numbers: of the intake's message, of a tracer's payload, of a chunk.
 const TRACER_PAYLOADS: u32 = 5;
@@ -55,7 +55,7 @@ impl About {
 /// The bytes of a piece, and what of it is open.
 #[derive(Debug, Default)]
 pub struct Writer {
-    out: Vec<u8>,
+    out: Buffer,
     spans: u32,
     payload: Option<usize>,
     chunk: Option<usize>,
@@ -95,17 +95,17 @@ impl Writer {
     }
 
     /// Appends a span, unless `encode` says that it is too long. Returns whether it did.
-    pub fn span(&mut self, from: &TracerHeaders, encode: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
+    pub fn span(&mut self, from: &TracerHeaders, encode: impl FnOnce(&mut Buffer) -> bool) -> bool {
         self.open(from);
         let start = self.out.len();
-        let mark = pb::open(&mut self.out, SPANS);
+        let mark = self.out.open(SPANS);
         let complete = encode(&mut self.out);
         let length = (self.out.len() - start) as u64;
         if !complete || length > self.room {
             self.out.truncate(start);
             return false;
         }
-        pb::close(&mut self.out, mark);
+        self.out.close(mark);
         self.room -= length;
         self.spans += 1;
         true
@@ -129,7 +129,7 @@ impl Writer {
     /// Finishes the chunk.
     pub fn end_chunk(&mut self) {
         if let Some(mark) = self.chunk.take() {
-            pb::close(&mut self.out, mark);
+            self.out.close(mark);
         }
     }
 
@@ -138,28 +138,30 @@ impl Writer {
         self.end_chunk();
         let Some(mark) = self.payload.take() else { return };
         let out = &mut self.out;
-        pb::bytes(out, 5, &self.about.runtime_id);
-        out.extend_from_slice(&tagging.payload_tags);
-        pb::bytes(out, 8, if tagging.env.is_empty() { &self.about.env } else { tagging.env.as_bytes() });
-        pb::bytes(out, 9, &self.about.hostname);
-        pb::bytes(out, 10, if tagging.version.is_empty() { &self.about.version } else { tagging.version.as_bytes() });
-        pb::close(out, mark);
+        let env = if tagging.env.is_empty() { &self.about.env } else { tagging.env.as_bytes() };
+        let version = if tagging.version.is_empty() { &self.about.version } else { tagging.version.as_bytes() };
+        out.bytes(5, Slack::whole(&self.about.runtime_id));
+        out.encoded(&tagging.payload_tags);
+        out.bytes(8, Slack::whole(env));
+        out.bytes(9, Slack::whole(&self.about.hostname));
+        out.bytes(10, Slack::whole(version));
+        out.close(mark);
     }
 
     /// The finished piece.
     #[must_use]
     pub fn piece(&self) -> Option<Piece<'_>> {
-        (self.spans > 0 && self.payload.is_none()).then_some(Piece { bytes: &self.out, spans: self.spans })
+        (self.spans > 0 && self.payload.is_none()).then_some(Piece { bytes: self.out.content(), spans: self.spans })
     }
 
     /// Gives memory back, down to `keep` bytes.
     pub fn rest(&mut self, keep: usize) {
         self.reset();
-        self.out.shrink_to(keep);
+        self.out.rest(keep);
     }
 
     fn reset(&mut self) {
-        self.out.clear();
+        self.out.truncate(0);
         self.spans = 0;
         self.payload = None;
         self.chunk = None;
@@ -167,16 +169,16 @@ impl Writer {
 
     fn open(&mut self, from: &TracerHeaders) {
         if self.payload.is_none() {
-            self.payload = Some(pb::open(&mut self.out, TRACER_PAYLOADS));
+            self.payload = Some(self.out.open(TRACER_PAYLOADS));
             let headers = [&from.container_id, &from.lang, &from.lang_version, &from.tracer_version];
             for (field, value) in (1..).zip(headers) {
-                pb::bytes(&mut self.out, field, value.as_bytes());
+                self.out.bytes(field, Slack::whole(value.as_bytes()));
             }
         }
         if self.chunk.is_none() {
-            self.chunk = Some(pb::open(&mut self.out, CHUNKS));
-            pb::int(&mut self.out, 1, i64::from(self.priority.unwrap_or(NO_PRIORITY)));
-            pb::bytes(&mut self.out, 2, &self.origin);
+            self.chunk = Some(self.out.open(CHUNKS));
+            self.out.uint(1, i64::from(self.priority.unwrap_or(NO_PRIORITY)) as u64);
+            self.out.bytes(2, Slack::whole(&self.origin));
         }
     }
 }

@@ -17,7 +17,7 @@ use super::{DecodeError, Format, TracerHeaders, encode};
 
 /// A piece is finished when it is this long, in bytes. Requests of usual size fit into one, so that their tracer is
 /// answered before anything is compressed.
-pub const PIECE: usize = 4 << 20;
+pub const PIECE: usize = 1 << 20;
 
 /// Spans of a trace that are looked at together.
 const WINDOW: usize = 16_384;
