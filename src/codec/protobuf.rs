@@ -3,22 +3,11 @@
 
 /// Appends a base-128 varint.
 pub fn varint(out: &mut Vec<u8>, mut v: u64) {
-    if v < 0x80 {
-        out.push(v as u8);
-        return;
-    }
-    let mut room = [0; 10];
-    let mut length = 0;
-    for byte in &mut room {
-        length += 1;
-        *byte = v as u8 | 0x80;
+    while v >= 0x80 {
+        out.push((v as u8) | 0x80);
         v >>= 7;
-        if v == 0 {
-            *byte &= 0x7f;
-            break;
-        }
     }
-    append(out, &room, length);
+    out.push(v as u8);
 }
 
 /// Maps signed to unsigned so that small magnitudes stay small (`sint32`, `sint64`).
@@ -62,8 +51,23 @@ pub fn bytes(out: &mut Vec<u8>, field: u32, v: &[u8]) {
     }
 }
 
-/// A string, and what follows it in its buffer: where enough follows, a copy of fixed length and a cut replace the call
-/// that a copy of unknown length is. That call is most of the time of a short copy.
+/// Appends an entry of a `map<string, string>` or `map<string, bytes>`; an empty key or value is written as it is.
+pub fn entry(out: &mut Vec<u8>, field: u32, key: &[u8], value: &[u8]) {
+    let (k, v) = (key.len() as u64, value.len() as u64);
+    tag(out, field, 2);
+    varint(out, 2 + varint_length(k) + k + varint_length(v) + v);
+    bytes_or_empty(out, 1, key);
+    bytes_or_empty(out, 2, value);
+}
+
+fn bytes_or_empty(out: &mut Vec<u8>, field: u32, v: &[u8]) {
+    tag(out, field, 2);
+    varint(out, v.len() as u64);
+    out.extend_from_slice(v);
+}
+
+/// A string, and what follows it in its buffer: where enough follows, a copy of fixed length replaces the call that a
+/// copy of unknown length is, and which is most of the time of a short copy.
 #[derive(Clone, Copy, Debug)]
 pub struct Slack<'a> {
     tail: &'a [u8],
@@ -74,12 +78,21 @@ pub struct Slack<'a> {
 /// optimised for size.
 const SHORT: usize = 64;
 
+/// The longest entry of two short strings, or one and a double, with what the fixed copies write behind it.
+const ROOM: usize = 4 + SHORT + 2 + SHORT;
+
 impl<'a> Slack<'a> {
     /// The first `length` bytes of `tail`; all of it if it is shorter.
     #[must_use]
     #[inline]
     pub fn new(tail: &'a [u8], length: usize) -> Self {
         Self { tail, length: length.min(tail.len()) }
+    }
+
+    /// All of `bytes`.
+    #[must_use]
+    pub fn whole(bytes: &'a [u8]) -> Self {
+        Self { tail: bytes, length: bytes.len() }
     }
 
     /// The string alone.
@@ -91,89 +104,186 @@ impl<'a> Slack<'a> {
     }
 
     #[inline]
-    fn append_to(self, out: &mut Vec<u8>) {
-        match self.tail.first_chunk::<SHORT>() {
-            Some(room) if self.length <= SHORT => append(out, room, self.length),
-            _ => out.extend_from_slice(self.bytes()),
+    fn short(self) -> Option<&'a [u8; SHORT]> {
+        if self.length <= SHORT { self.tail.first_chunk() } else { None }
+    }
+}
+
+/// A buffer for many short fields: it is kept longer than its content, so that each field needs one look at its length
+/// instead of one for each part. Field numbers are below 16.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    /// The content, and behind it what fixed copies left.
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Buffer {
+    /// The content.
+    #[must_use]
+    pub fn content(&self) -> &[u8] {
+        // In range by construction.
+        self.bytes.get(..self.at).unwrap_or_default()
+    }
+
+    /// The length of the content.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.at
+    }
+
+    /// Whether there is no content.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.at == 0
+    }
+
+    /// Cuts the content to `length`.
+    pub fn truncate(&mut self, length: usize) {
+        self.at = self.at.min(length);
+    }
+
+    /// Forgets the content and gives memory back, down to `keep` bytes.
+    pub fn rest(&mut self, keep: usize) {
+        self.at = 0;
+        self.bytes.truncate(keep);
+        self.bytes.shrink_to(keep);
+    }
+
+    /// As [`open`].
+    pub fn open(&mut self, field: u32) -> usize {
+        self.encoded(&[(field as u8) << 3 | 2, 0, 0, 0, 0]);
+        self.at
+    }
+
+    /// As [`close`].
+    pub fn close(&mut self, mark: usize) {
+        if let Some(content) = self.bytes.get_mut(..self.at) {
+            close(content, mark);
         }
     }
-}
 
-impl<'a> From<&'a [u8]> for Slack<'a> {
-    fn from(bytes: &'a [u8]) -> Self {
-        Self { tail: bytes, length: bytes.len() }
+    /// Room for a field, with what is in the buffer behind the content.
+    #[inline]
+    fn room(&mut self) -> Option<&mut [u8; ROOM]> {
+        if self.bytes.len() - self.at < ROOM {
+            self.grow(ROOM);
+        }
+        self.bytes.get_mut(self.at..)?.first_chunk_mut()
     }
-}
 
-impl<'a> From<&'a str> for Slack<'a> {
-    fn from(text: &'a str) -> Self {
-        text.as_bytes().into()
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, room: usize) {
+        /// Grown by this much more than needed, so that nearly no field has to.
+        const STEP: usize = 16 << 10;
+        self.bytes.resize(self.at + room + STEP, 0);
     }
-}
 
-/// Appends an entry of a `map<string, string>` or `map<string, bytes>`; an empty key or value is written as it is.
-#[inline]
-pub fn entry<'a>(out: &mut Vec<u8>, field: u32, key: impl Into<Slack<'a>>, value: impl Into<Slack<'a>>) {
-    let (key, value) = (key.into(), value.into());
-    if field < 16 && key.length + value.length < 0x80 - 4 {
-        let (k, v) = (key.length as u8, value.length as u8);
-        out.extend_from_slice(&[(field as u8) << 3 | 2, k + v + 4, 0x0a, k]);
-        key.append_to(out);
-        out.extend_from_slice(&[0x12, v]);
-        value.append_to(out);
-        return;
+    /// As [`entry`].
+    #[inline]
+    pub fn entry(&mut self, field: u32, key: Slack<'_>, value: Slack<'_>) {
+        let (k, v) = (key.length, value.length);
+        if let (Some(key), Some(value)) = (key.short(), value.short())
+            && k + v < 0x80 - 4
+            && let Some(room) = self.room()
+        {
+            room[..4].copy_from_slice(&[(field as u8) << 3 | 2, (k + v) as u8 + 4, 0x0a, k as u8]);
+            room[4..4 + SHORT].copy_from_slice(key);
+            room[4 + k..6 + k].copy_from_slice(&[0x12, v as u8]);
+            room[6 + k..6 + k + SHORT].copy_from_slice(value);
+            self.at += 6 + k + v;
+        } else {
+            let total = 2 + varint_length(k as u64) + varint_length(v as u64) + (k + v) as u64;
+            self.number(field, 2, total);
+            self.string(1, key.bytes());
+            self.string(2, value.bytes());
+        }
     }
-    let (k, v) = (key.length as u64, value.length as u64);
-    tag(out, field, 2);
-    varint(out, 2 + varint_length(k) + k + varint_length(v) + v);
-    bytes_or_empty(out, 1, key.bytes());
-    bytes_or_empty(out, 2, value.bytes());
-}
 
-/// Appends an entry of a `map<string, double>`.
-#[inline]
-pub fn entry_double<'a>(out: &mut Vec<u8>, field: u32, key: impl Into<Slack<'a>>, value: f64) {
-    let key = key.into();
-    if field < 16 && key.length < 0x80 - 11 {
-        let k = key.length as u8;
-        out.extend_from_slice(&[(field as u8) << 3 | 2, k + 11, 0x0a, k]);
-        key.append_to(out);
-        out.push(0x11);
-        out.extend_from_slice(&value.to_le_bytes());
-        return;
+    /// An entry of a `map<string, double>`.
+    #[inline]
+    pub fn entry_double(&mut self, field: u32, key: Slack<'_>, value: f64) {
+        let k = key.length;
+        if let Some(key) = key.short()
+            && let Some(room) = self.room()
+        {
+            room[..4].copy_from_slice(&[(field as u8) << 3 | 2, k as u8 + 11, 0x0a, k as u8]);
+            room[4..4 + SHORT].copy_from_slice(key);
+            room[4 + k] = 0x11;
+            room[5 + k..13 + k].copy_from_slice(&value.to_le_bytes());
+            self.at += 13 + k;
+        } else {
+            self.number(field, 2, 1 + varint_length(k as u64) + k as u64 + 9);
+            self.string(1, key.bytes());
+            self.encoded(&[0x11]);
+            self.encoded(&value.to_le_bytes());
+        }
     }
-    let k = key.length as u64;
-    tag(out, field, 2);
-    varint(out, 1 + varint_length(k) + k + 9);
-    bytes_or_empty(out, 1, key.bytes());
-    out.push(0x11);
-    out.extend_from_slice(&value.to_le_bytes());
-}
 
-/// Appends a `string` or `bytes` field as [`bytes`] does, quickly if it is short.
-#[inline]
-pub fn text<'a>(out: &mut Vec<u8>, field: u32, value: impl Into<Slack<'a>>) {
-    let value = value.into();
-    if field < 16 && (1..0x80).contains(&value.length) {
-        out.extend_from_slice(&[(field as u8) << 3 | 2, value.length as u8]);
-        value.append_to(out);
-    } else {
-        bytes(out, field, value.bytes());
+    /// As [`bytes`].
+    #[inline]
+    pub fn bytes(&mut self, field: u32, value: Slack<'_>) {
+        let length = value.length;
+        if length == 0 {
+            return;
+        }
+        if let Some(value) = value.short()
+            && let Some(room) = self.room()
+        {
+            room[..2].copy_from_slice(&[(field as u8) << 3 | 2, length as u8]);
+            room[2..2 + SHORT].copy_from_slice(value);
+            self.at += 2 + length;
+        } else {
+            self.string(field, value.bytes());
+        }
     }
-}
 
-/// Appends the first `length` bytes of `room` by a copy of fixed length.
-#[inline]
-fn append<const N: usize>(out: &mut Vec<u8>, room: &[u8; N], length: usize) {
-    let end = out.len() + length;
-    out.extend_from_slice(room);
-    out.truncate(end);
-}
+    /// As [`uint`].
+    #[inline]
+    pub fn uint(&mut self, field: u32, v: u64) {
+        if v != 0 {
+            self.number(field, 0, v);
+        }
+    }
 
-fn bytes_or_empty(out: &mut Vec<u8>, field: u32, v: &[u8]) {
-    tag(out, field, 2);
-    varint(out, v.len() as u64);
-    out.extend_from_slice(v);
+    /// A field's tag and a varint.
+    fn number(&mut self, field: u32, wire: u8, mut v: u64) {
+        let Some(room) = self.room() else { return };
+        room[0] = (field as u8) << 3 | wire;
+        let mut length = 1;
+        for byte in &mut room[1..11] {
+            length += 1;
+            *byte = v as u8 | 0x80;
+            v >>= 7;
+            if v == 0 {
+                *byte &= 0x7f;
+                break;
+            }
+        }
+        self.at += length;
+    }
+
+    /// A string or bytes, also if empty.
+    fn string(&mut self, field: u32, value: &[u8]) {
+        self.number(field, 2, value.len() as u64);
+        self.encoded(value);
+    }
+
+    /// Fields that are encoded already.
+    pub fn encoded(&mut self, fields: &[u8]) {
+        if self.bytes.len() - self.at < fields.len() {
+            self.grow(fields.len());
+        }
+        if let Some(room) = self.bytes.get_mut(self.at..self.at + fields.len()) {
+            let ((from, from_rest), (to, to_rest)) = (fields.as_chunks::<SHORT>(), room.as_chunks_mut::<SHORT>());
+            for (to, from) in to.iter_mut().zip(from) {
+                *to = *from;
+            }
+            to_rest.copy_from_slice(from_rest);
+            self.at += fields.len();
+        }
+    }
 }
 
 /// How many bytes [`varint`] needs for `v`.
@@ -236,39 +346,42 @@ mod tests {
     }
 
     #[test]
-    fn map_entries_carry_their_length() {
-        for (key, value) in [(0, 0), (1, 2), (63, 63), (63, 64), (64, 0), (127, 128), (128, 16_384), (300, 3_000_000)] {
-            let (key, value) = (vec![b'k'; key], vec![b'v'; value]);
-            let (mut quick, mut plain) = (Vec::new(), Vec::new());
-            entry(&mut quick, 10, key.as_slice(), value.as_slice());
-            for (field, bytes) in [(1, &key), (2, &value)] {
-                tag(&mut plain, field, 2);
-                varint(&mut plain, bytes.len() as u64);
-                plain.extend_from_slice(bytes);
+    fn fields_are_the_same_with_and_without_haste() {
+        for (k, v) in
+            [(0, 0), (1, 2), (63, 61), (63, 60), (64, 0), (0, 64), (64, 64), (0, 65), (127, 128), (300, 3_000_000)]
+        {
+            let (key, value) = (vec![b'k'; k], vec![b'v'; v]);
+            let mut inside = Vec::new();
+            for (field, string) in [(1, &key), (2, &value)] {
+                tag(&mut inside, field, 2);
+                varint(&mut inside, string.len() as u64);
+                inside.extend_from_slice(string);
             }
-            let mut expected = Vec::new();
-            bytes(&mut expected, 10, &plain);
-            assert_eq!(quick, expected, "{} {}", key.len(), value.len());
+            let mut expected = b"before".to_vec();
+            bytes(&mut expected, 10, &inside);
+            bytes(&mut expected, 3, &key);
+            inside.truncate(inside.len() - v - 1 - varint_length(v as u64) as usize);
+            inside.extend_from_slice(&[0x11, 0, 0, 0, 0, 0, 0, 0xf8, 0x3f]);
+            bytes(&mut expected, 11, &inside);
+            uint(&mut expected, 4, v as u64);
+            uint(&mut expected, 5, u64::MAX - k as u64);
+            expected.extend_from_slice(b"after");
 
-            // The same with something behind the strings.
-            let behind = |s: &[u8]| [s, &[b'!'; 64]].concat();
-            let (long_key, long_value) = (behind(&key), behind(&value));
-            let (key, value) = (Slack::new(&long_key, key.len()), Slack::new(&long_value, value.len()));
-            quick.clear();
-            entry(&mut quick, 10, key, value);
-            assert_eq!(quick, expected, "{} {}", key.length, value.length);
-
-            let (mut quick, mut plain) = (Vec::new(), Vec::new());
-            text(&mut quick, 3, key);
-            bytes(&mut plain, 3, key.bytes());
-            assert_eq!(quick, plain, "{}", key.length);
-            entry_double(&mut quick, 11, key, 1.5);
-            entry_double(&mut plain, 11, key.bytes(), 1.5);
-            assert_eq!(quick, plain, "{}", key.length);
+            // With nothing behind the strings, and with something.
+            for behind in [0, 64] {
+                let (key, value) = ([&*key, &vec![b'!'; behind]].concat(), [&*value, &vec![b'!'; behind]].concat());
+                let (key, value) = (Slack::new(&key, k), Slack::new(&value, v));
+                let mut fields = Buffer::default();
+                fields.encoded(b"before");
+                fields.entry(10, key, value);
+                fields.bytes(3, key);
+                fields.entry_double(11, key, 1.5);
+                fields.uint(4, v as u64);
+                fields.uint(5, u64::MAX - k as u64);
+                fields.encoded(b"after");
+                assert_eq!(fields.content(), expected, "{k} {v} {behind}");
+            }
         }
-        let mut out = Vec::new();
-        entry_double(&mut out, 11, "a", 1.0);
-        assert_eq!(out, [0x5a, 12, 0x0a, 1, b'a', 0x11, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f]);
     }
 
     #[test]

@@ -79,8 +79,8 @@ pub fn root(spans: &[Span], index: &mut Index) -> usize {
 pub struct Facts {
     /// The sampling priority, if somebody decided.
     pub priority: Option<i32>,
-    /// Where the trace began, if its tracer says.
-    pub origin: Option<Text>,
+    /// The pair that says where the trace began, if its tracer does.
+    pub origin: Option<u32>,
 }
 
 /// Reads the facts of a chunk: the root's priority, else that of the first span that has one; the root's origin.
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn priorities_and_origins() {
-        let texts = [None, Some(Text::in_body(0, 1)), Some(Text::in_body(1, 1))];
+        let pairs = [None, Some(1), Some(2)];
         for (spans, root, priority, origin) in [
             (&[(None, 0), (None, 0)][..], 0, None, 0),
             (&[(Some(1), 1), (Some(2), 2)], 1, Some(2), 2),
@@ -169,11 +169,11 @@ mod tests {
                 .iter()
                 .map(|&(priority, origin): &(_, usize)| {
                     let mut span = Span { priority, ..Span::default() };
-                    span.known.origin = texts[origin];
+                    span.known.origin = pairs[origin];
                     span
                 })
                 .collect();
-            assert_eq!(facts(&spans, root), Facts { priority, origin: texts[origin] }, "{spans:?}");
+            assert_eq!(facts(&spans, root), Facts { priority, origin: pairs[origin] }, "{spans:?}");
         }
     }
 

@@ -1,41 +1,42 @@
 //! Spans out of trace payloads: v0.4 (maps with the strings in place) and v0.5 (arrays of indices into a table of
-//! strings). First of two walks: it validates everything, keeps numbers and offsets, and encodes nothing but the rare
-//! span links and events.
+//! strings). Checks everything and keeps numbers and offsets; encodes nothing but the rare span links and events.
 //!
 //! Tolerant where tracers differ: any integer or float where a number is expected, `bin` for `str`, nil for the default,
 //! unknown keys skipped, strings that are not UTF-8 repaired as the Go agent does. Pure.
 
 use super::msgpack::{Fault, Reader};
-use super::span::{Part, Span, Text};
+use super::span::{Metric, Pair, Part, Span, Store, Text};
 use super::{MAX_SPAN, links};
-use crate::codec::protobuf::Slack;
 
 /// Most strings that a v0.5 table may have; 8 bytes of memory each. A body of 50 MiB whose spans use this many different
 /// strings would have 12 bytes left for each of them.
 pub const MAX_STRINGS: u32 = 1 << 22;
+
+/// Most entries of a map of a span: an entry takes at least six bytes on its way out.
+const MAX_ENTRIES: u32 = (MAX_SPAN / 6) as u32;
 
 /// How a payload writes strings and spans.
 pub trait Dialect {
     /// Whether strings were checked for UTF-8 before the spans are read.
     const CHECKED: bool;
 
-    /// The next string and where it is.
+    /// The next string.
     ///
     /// # Errors
     /// What is wrong with it.
-    fn text<'a, 'b: 'a>(&self, reader: &mut Reader<'b>, pool: &'a [u8]) -> Result<(Text, &'a [u8]), Fault>;
+    fn text(&self, reader: &mut Reader<'_>) -> Result<Text, Fault>;
 
-    /// The next string and what follows it.
+    /// The next string; `None` for nil.
     ///
     /// # Errors
-    /// As [`Dialect::text`].
-    fn slack<'a, 'b: 'a>(&self, reader: &mut Reader<'b>, pool: &'a [u8]) -> Result<Slack<'a>, Fault>;
+    /// What is wrong with it.
+    fn text_or_nil(&self, reader: &mut Reader<'_>) -> Result<Option<Text>, Fault>;
 
     /// Fills `span`, which is the default, with the next span; `false` if there is a nil in its place.
     ///
     /// # Errors
     /// What is wrong with it; the reader stands where.
-    fn span(&self, reader: &mut Reader<'_>, pool: &mut Vec<u8>, span: &mut Span) -> Result<bool, Fault>;
+    fn span(&self, reader: &mut Reader<'_>, store: &mut Store, span: &mut Span) -> Result<bool, Fault>;
 }
 
 /// v0.4.
@@ -50,37 +51,41 @@ impl Dialect for Inline {
     const CHECKED: bool = false;
 
     #[inline]
-    fn text<'a, 'b: 'a>(&self, reader: &mut Reader<'b>, _: &'a [u8]) -> Result<(Text, &'a [u8]), Fault> {
-        let bytes = reader.text()?;
-        Ok((Text::in_body(reader.at() - bytes.len(), bytes.len()), bytes))
+    fn text(&self, reader: &mut Reader<'_>) -> Result<Text, Fault> {
+        let length = reader.text()?.len();
+        Ok(Text::in_body(reader.at() - length, length))
     }
 
     #[inline]
-    fn slack<'a, 'b: 'a>(&self, reader: &mut Reader<'b>, _: &'a [u8]) -> Result<Slack<'a>, Fault> {
-        reader.slack()
+    fn text_or_nil(&self, reader: &mut Reader<'_>) -> Result<Option<Text>, Fault> {
+        // The string first: the position of the next value must not wait for the look at a nil.
+        match self.text(reader) {
+            Err(Fault::NotText) if reader.nil() => Ok(None),
+            text => text.map(Some),
+        }
     }
 
-    fn span(&self, reader: &mut Reader<'_>, pool: &mut Vec<u8>, span: &mut Span) -> Result<bool, Fault> {
+    fn span(&self, reader: &mut Reader<'_>, store: &mut Store, span: &mut Span) -> Result<bool, Fault> {
         if reader.nil() {
             return Ok(false);
         }
         for _ in 0..reader.map()? {
             match reader.text()? {
-                b"service" => span.service = scalar(self, reader, pool)?,
-                b"name" => span.name = scalar(self, reader, pool)?,
-                b"resource" => span.resource = scalar(self, reader, pool)?,
-                b"type" => span.kind = scalar(self, reader, pool)?,
+                b"service" => span.service = scalar(self, reader, &mut store.pool)?,
+                b"name" => span.name = scalar(self, reader, &mut store.pool)?,
+                b"resource" => span.resource = scalar(self, reader, &mut store.pool)?,
+                b"type" => span.kind = scalar(self, reader, &mut store.pool)?,
                 b"trace_id" => span.trace_id = reader.unsigned()?,
                 b"span_id" => span.span_id = reader.unsigned()?,
                 b"parent_id" => span.parent_id = reader.unsigned()?,
                 b"start" => span.start = reader.number()?.int(),
                 b"duration" => span.duration = reader.number()?.int(),
                 b"error" => span.error = reader.number()?.int32(),
-                b"meta" => meta(self, reader, pool, span)?,
-                b"metrics" => metrics(self, reader, pool, span)?,
-                b"meta_struct" => meta_struct(reader, span)?,
-                b"span_links" => span.links = encoded(reader, pool, &mut span.oversize, links::links)?,
-                b"span_events" => span.events = encoded(reader, pool, &mut span.oversize, links::events)?,
+                b"meta" => meta(self, reader, store, span)?,
+                b"metrics" => metrics(self, reader, store, span)?,
+                b"meta_struct" => meta_struct(reader, store, span)?,
+                b"span_links" => span.links = encoded(reader, store, &mut span.oversize, links::links)?,
+                b"span_events" => span.events = encoded(reader, store, &mut span.oversize, links::events)?,
                 _ => reader.skip()?,
             }
         }
@@ -92,44 +97,36 @@ impl Dialect for Indexed<'_> {
     const CHECKED: bool = true;
 
     #[inline]
-    fn text<'a, 'b: 'a>(&self, reader: &mut Reader<'b>, pool: &'a [u8]) -> Result<(Text, &'a [u8]), Fault> {
-        let text = self.next(reader)?;
-        Ok((text, text.of(reader.bytes(), pool)))
+    fn text(&self, reader: &mut Reader<'_>) -> Result<Text, Fault> {
+        let before = reader.clone();
+        let index = reader.unsigned()?;
+        let text = usize::try_from(index).ok().and_then(|i| self.0.get(i)).copied();
+        text.ok_or(Fault::NoSuchString).inspect_err(|_| *reader = before)
     }
 
     #[inline]
-    fn slack<'a, 'b: 'a>(&self, reader: &mut Reader<'b>, pool: &'a [u8]) -> Result<Slack<'a>, Fault> {
-        Ok(self.next(reader)?.slack(reader.bytes(), pool))
+    fn text_or_nil(&self, reader: &mut Reader<'_>) -> Result<Option<Text>, Fault> {
+        if reader.nil() { Ok(None) } else { self.text(reader).map(Some) }
     }
 
-    fn span(&self, reader: &mut Reader<'_>, pool: &mut Vec<u8>, span: &mut Span) -> Result<bool, Fault> {
+    fn span(&self, reader: &mut Reader<'_>, store: &mut Store, span: &mut Span) -> Result<bool, Fault> {
         if reader.nil() {
             return Ok(false);
         }
         reader.array_of(12, Fault::NotTwelve)?;
-        span.service = scalar(self, reader, pool)?;
-        span.name = scalar(self, reader, pool)?;
-        span.resource = scalar(self, reader, pool)?;
+        span.service = scalar(self, reader, &mut store.pool)?;
+        span.name = scalar(self, reader, &mut store.pool)?;
+        span.resource = scalar(self, reader, &mut store.pool)?;
         span.trace_id = reader.unsigned()?;
         span.span_id = reader.unsigned()?;
         span.parent_id = reader.unsigned()?;
         span.start = reader.number()?.int();
         span.duration = reader.number()?.int();
         span.error = reader.number()?.int32();
-        meta(self, reader, pool, span)?;
-        metrics(self, reader, pool, span)?;
-        span.kind = scalar(self, reader, pool)?;
+        meta(self, reader, store, span)?;
+        metrics(self, reader, store, span)?;
+        span.kind = scalar(self, reader, &mut store.pool)?;
         Ok(true)
-    }
-}
-
-impl Indexed<'_> {
-    #[inline]
-    fn next(&self, reader: &mut Reader<'_>) -> Result<Text, Fault> {
-        let before = reader.clone();
-        let index = reader.unsigned()?;
-        let text = usize::try_from(index).ok().and_then(|i| self.0.get(i)).copied();
-        text.ok_or(Fault::NoSuchString).inspect_err(|_| *reader = before)
     }
 }
 
@@ -153,24 +150,29 @@ pub fn table(reader: &mut Reader<'_>, pool: &mut Vec<u8>, strings: &mut Vec<Text
 
 /// A string or nil, repaired if it is not UTF-8.
 fn scalar<D: Dialect>(dialect: &D, reader: &mut Reader<'_>, pool: &mut Vec<u8>) -> Result<Text, Fault> {
-    if reader.nil() {
-        return Ok(Text::default());
+    let Some(text) = dialect.text_or_nil(reader)? else { return Ok(Text::default()) };
+    Ok(if D::CHECKED { text } else { repaired(text, reader.bytes(), pool) })
+}
+
+/// `text` as it is if it is UTF-8, else a repaired copy.
+fn repaired(text: Text, body: &[u8], pool: &mut Vec<u8>) -> Text {
+    let bytes = text.of(body, &[]);
+    if bytes.is_ascii() || std::str::from_utf8(bytes).is_ok() {
+        return text;
     }
-    let (text, bytes) = dialect.text(reader, pool)?;
-    if D::CHECKED || is_utf8(bytes) { Ok(text) } else { Ok(repaired(bytes.to_vec(), pool)) }
+    Text::pooled(pool, String::from_utf8_lossy(bytes).as_bytes())
 }
 
 /// `meta`. A nil value is as good as no pair.
-fn meta<D: Dialect>(d: &D, reader: &mut Reader<'_>, pool: &mut Vec<u8>, span: &mut Span) -> Result<(), Fault> {
-    span.meta = part(reader)?;
-    let start = reader.at();
-    for _ in 0..span.meta.pairs {
-        let (_, key) = d.text(reader, pool)?;
-        if reader.nil() {
-            continue;
-        }
-        let (text, value) = d.text(reader, pool)?;
-        let slot = match key {
+fn meta<D: Dialect>(d: &D, reader: &mut Reader<'_>, store: &mut Store, span: &mut Span) -> Result<(), Fault> {
+    let Some(count) = entries(reader, span)? else { return Ok(()) };
+    let (start, first) = (reader.at(), store.pairs.len());
+    for _ in 0..count {
+        let key = d.text(reader)?;
+        let Some(value) = d.text_or_nil(reader)? else { continue };
+        let at = store.pairs.len() as u32;
+        store.pairs.push(Pair { key, value });
+        let slot = match key.of(reader.bytes(), &store.pool) {
             b"env" => &mut span.known.env,
             b"version" => &mut span.known.version,
             b"_dd.hostname" => &mut span.known.hostname,
@@ -179,12 +181,18 @@ fn meta<D: Dialect>(d: &D, reader: &mut Reader<'_>, pool: &mut Vec<u8>, span: &m
             b"http.status_code" => &mut span.known.status_code,
             _ => continue,
         };
-        *slot = Some(if D::CHECKED || is_utf8(value) { text } else { repaired(value.to_vec(), pool) });
+        if let Some(pair) = slot.replace(at).and_then(|earlier| store.pairs.get_mut(earlier as usize)) {
+            pair.key = Text::GONE;
+        }
     }
-    if !D::CHECKED {
-        let bytes = reader.bytes().get(start..reader.at()).unwrap_or_default();
-        span.lossy |=
-            !is_plain(bytes, span.meta.pairs) && !is_clean(&mut Reader::new(reader.bytes(), start), span.meta.pairs)?;
+    span.meta = part(first, store.pairs.len());
+    let bytes = reader.bytes().get(start..reader.at()).unwrap_or_default();
+    if !D::CHECKED && !is_plain(bytes, count) {
+        let Store { pairs, pool, .. } = store;
+        for Pair { key, value } in pairs.iter_mut().skip(first).filter(|pair| pair.key != Text::GONE) {
+            *key = repaired(*key, reader.bytes(), pool);
+            *value = repaired(*value, reader.bytes(), pool);
+        }
     }
     Ok(())
 }
@@ -194,76 +202,90 @@ fn meta<D: Dialect>(d: &D, reader: &mut Reader<'_>, pool: &mut Vec<u8>, span: &m
 /// are not told.
 fn is_plain(map: &[u8], pairs: u32) -> bool {
     const ONES: u64 = 0x0101_0101_0101_0101;
-    let (words, rest) = map.as_chunks::<8>();
+    let (blocks, rest) = map.as_chunks::<32>();
     let mut high = rest.iter().filter(|byte| !byte.is_ascii()).count() as u64;
     // Eight counters in a word, added up before one of them can overflow.
-    for words in words.chunks(255) {
-        let counters = words.iter().fold(0, |sum: u64, word| sum + (u64::from_ne_bytes(*word) >> 7 & ONES));
+    for blocks in blocks.chunks(63) {
+        let mut counters = 0;
+        for block in blocks {
+            // Always four; written out, because this is a sixth of the time of a span.
+            if let ([a, b, c, d], _) = block.as_chunks::<8>() {
+                let high = |word: &[u8; 8]| u64::from_ne_bytes(*word) >> 7 & ONES;
+                counters += high(a) + high(b) + high(c) + high(d);
+            }
+        }
         let sums = (counters & 0x00ff_00ff_00ff_00ff) + (counters >> 8 & 0x00ff_00ff_00ff_00ff);
         high += sums.wrapping_mul(0x0001_0001_0001_0001) >> 48;
     }
     high == 2 * u64::from(pairs)
 }
 
-/// Whether the keys and values of a map of strings are UTF-8.
-fn is_clean(reader: &mut Reader<'_>, pairs: u32) -> Result<bool, Fault> {
-    let mut clean = true;
-    for _ in 0..pairs {
-        clean &= is_utf8(reader.text()?);
-        if !reader.nil() {
-            clean &= is_utf8(reader.text()?);
-        }
-    }
-    Ok(clean)
-}
-
-/// `metrics`. A nil value is as good as no pair.
-fn metrics<D: Dialect>(d: &D, reader: &mut Reader<'_>, pool: &[u8], span: &mut Span) -> Result<(), Fault> {
-    span.metrics = part(reader)?;
-    for _ in 0..span.metrics.pairs {
-        let (_, key) = d.text(reader, pool)?;
+/// `metrics`. A nil value is as good as no entry.
+fn metrics<D: Dialect>(d: &D, reader: &mut Reader<'_>, store: &mut Store, span: &mut Span) -> Result<(), Fault> {
+    let Some(count) = entries(reader, span)? else { return Ok(()) };
+    let first = store.metrics.len();
+    for _ in 0..count {
+        let key = d.text(reader)?;
         if reader.nil() {
             continue;
         }
-        let value = reader.number()?;
-        match key {
-            b"_sampling_priority_v1" => span.priority = Some(value.float() as i32),
+        let value = reader.number()?.float();
+        match key.of(reader.bytes(), &store.pool) {
+            b"_sampling_priority_v1" => span.priority = Some(value as i32),
             b"_dd.top_level" => span.tracer_top_level = true,
-            _ => span.lossy |= !D::CHECKED && !is_utf8(key),
+            _ => {}
         }
+        let key = if D::CHECKED { key } else { repaired(key, reader.bytes(), &mut store.pool) };
+        store.metrics.push(Metric { key, value });
     }
+    span.metrics = part(first, store.metrics.len());
     Ok(())
 }
 
 /// `meta_struct`. A nil value is as good as no pair.
-fn meta_struct(reader: &mut Reader<'_>, span: &mut Span) -> Result<(), Fault> {
-    span.meta_struct = part(reader)?;
-    for _ in 0..span.meta_struct.pairs {
-        span.lossy |= !is_utf8(reader.text()?);
+fn meta_struct(reader: &mut Reader<'_>, store: &mut Store, span: &mut Span) -> Result<(), Fault> {
+    let Some(count) = entries(reader, span)? else { return Ok(()) };
+    let first = store.pairs.len();
+    for _ in 0..count {
+        let key = repaired(Inline.text(reader)?, reader.bytes(), &mut store.pool);
         if !reader.nil() {
-            reader.text()?;
+            let value = Inline.text(reader)?;
+            store.pairs.push(Pair { key, value });
         }
     }
+    span.meta_struct = part(first, store.pairs.len());
     Ok(())
 }
 
-fn part(reader: &mut Reader<'_>) -> Result<Part, Fault> {
-    let pairs = reader.map()?;
-    Ok(Part { at: reader.at() as u32, pairs })
+/// The number of entries of a map; `None` if they are more than a span may have: then the map is skipped.
+fn entries(reader: &mut Reader<'_>, span: &mut Span) -> Result<Option<u32>, Fault> {
+    let before = reader.clone();
+    let count = reader.map()?;
+    if count <= MAX_ENTRIES {
+        return Ok(Some(count));
+    }
+    *reader = before;
+    span.oversize = true;
+    reader.skip()?;
+    Ok(None)
+}
+
+fn part(first: usize, end: usize) -> Part {
+    Part { first: first as u32, count: (end - first) as u32 }
 }
 
 /// A list that `encode` turns into fields of a span, in the pool. What is longer than a span may be is left out.
 fn encoded(
     reader: &mut Reader<'_>,
-    pool: &mut Vec<u8>,
+    store: &mut Store,
     oversize: &mut bool,
     encode: fn(&mut Reader<'_>, &mut Vec<u8>, usize) -> Result<(), Fault>,
 ) -> Result<Text, Fault> {
-    let (start, before) = (pool.len(), reader.clone());
-    match encode(reader, pool, start + MAX_SPAN) {
-        Ok(()) => Ok(Text::in_pool(pool, start)),
+    let (start, before) = (store.pool.len(), reader.clone());
+    match encode(reader, &mut store.pool, start + MAX_SPAN) {
+        Ok(()) => Ok(Text::in_pool(&store.pool, start)),
         Err(Fault::SpanTooLong) => {
-            pool.truncate(start);
+            store.pool.truncate(start);
             *reader = before;
             *oversize = true;
             reader.skip()?;
@@ -271,13 +293,4 @@ fn encoded(
         }
         Err(fault) => Err(fault),
     }
-}
-
-fn repaired(bytes: Vec<u8>, pool: &mut Vec<u8>) -> Text {
-    Text::pooled(pool, String::from_utf8_lossy(&bytes).as_bytes())
-}
-
-#[inline]
-fn is_utf8(bytes: &[u8]) -> bool {
-    std::str::from_utf8(bytes).is_ok()
 }

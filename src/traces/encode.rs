@@ -1,12 +1,10 @@
-//! A span as protobuf: the second walk over its msgpack, which copies the strings to where they go out and nowhere else
-//! (spec: traces 4.5). Pure.
+//! A span as protobuf: its strings are copied from the request to where they go out, and nowhere else (spec: traces 4.5).
+//! Pure.
 
 use super::MAX_SPAN;
-use super::decode::Dialect;
-use super::msgpack::{Fault, Reader};
-use super::span::{Edit, Span, Text};
+use super::span::{Span, Store, Text};
 use super::tagging::Overlay;
-use crate::codec::protobuf as pb;
+use crate::codec::protobuf::{Buffer, Slack};
 
 /// Field numbers of the message.
 const META: u32 = 10;
@@ -16,132 +14,80 @@ const META_STRUCT: u32 = 13;
 /// The service that every Lambda span has if its tracer was not told another.
 const DEFAULT_SERVICE: &[u8] = b"aws.lambda";
 
+/// The metric of a top-level span.
+const TOP_LEVEL: &[u8] = b"_top_level";
+
 /// What a span's offsets point into, and what is put over its meta.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     /// The request's body.
     pub body: &'a [u8],
-    /// Strings that are not in the body.
-    pub pool: &'a [u8],
+    /// The entries of the span's maps.
+    pub store: &'a Store,
     /// The function's tags.
     pub overlay: &'a Overlay,
     /// What the service `aws.lambda` is called; empty for the same.
     pub service: &'a str,
-    /// What the stages changed in this span's meta.
-    pub edits: &'a [Edit],
 }
 
 impl<'a> Context<'a> {
-    fn get(&self, text: Text) -> &'a [u8] {
-        text.of(self.body, self.pool)
-    }
-
-    fn slack(&self, text: Text) -> pb::Slack<'a> {
-        text.slack(self.body, self.pool)
-    }
-
-    fn edits(&self, key: &[u8]) -> bool {
-        self.edits.iter().any(|edit| edit.key.as_bytes() == key)
+    #[inline]
+    fn get(&self, text: Text) -> Slack<'a> {
+        text.slack(self.body, &self.store.pool)
     }
 }
 
-/// Appends the inside of a span's message.
-///
-/// # Errors
-/// [`Fault::SpanTooLong`] once it is longer than [`MAX_SPAN`]; nothing else for a span that was decoded from the same
-/// body.
-pub fn span<D: Dialect>(dialect: &D, span: &Span, cx: &Context<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+/// Appends the inside of a span's message; `false` once it is longer than [`MAX_SPAN`].
+#[must_use]
+pub fn span(span: &Span, cx: &Context<'_>, out: &mut Buffer) -> bool {
+    if span.oversize {
+        return false;
+    }
     let limit = out.len() + MAX_SPAN;
-    if cx.get(span.service) == DEFAULT_SERVICE && !cx.service.is_empty() {
-        pb::text(out, 1, cx.service);
-    } else {
-        pb::text(out, 1, cx.slack(span.service));
+    match cx.get(span.service) {
+        service if service.bytes() != DEFAULT_SERVICE || cx.service.is_empty() => out.bytes(1, service),
+        _ => out.bytes(1, Slack::whole(cx.service.as_bytes())),
     }
-    pb::text(out, 2, cx.slack(span.name));
-    pb::text(out, 3, cx.slack(span.resource));
-    pb::uint(out, 4, span.trace_id);
-    pb::uint(out, 5, span.span_id);
-    pb::uint(out, 6, span.parent_id);
-    pb::int(out, 7, span.start);
-    pb::int(out, 8, span.duration);
-    pb::int(out, 9, i64::from(span.error));
-    meta(dialect, span, cx, out, limit)?;
-    metrics(dialect, span, cx, out, limit)?;
-    pb::text(out, 12, cx.slack(span.kind));
-    meta_struct(span, cx, out, limit)?;
-    out.extend_from_slice(cx.get(span.links));
-    out.extend_from_slice(cx.get(span.events));
-    within(out, limit)
-}
-
-fn meta<D: Dialect>(d: &D, span: &Span, cx: &Context<'_>, out: &mut Vec<u8>, limit: usize) -> Result<(), Fault> {
-    let mut reader = Reader::new(cx.body, span.meta.at as usize);
-    for _ in 0..span.meta.pairs {
-        within(out, limit)?;
-        let key = d.slack(&mut reader, cx.pool)?;
-        if reader.nil() {
+    out.bytes(2, cx.get(span.name));
+    out.bytes(3, cx.get(span.resource));
+    out.uint(4, span.trace_id);
+    out.uint(5, span.span_id);
+    out.uint(6, span.parent_id);
+    out.uint(7, span.start as u64);
+    out.uint(8, span.duration as u64);
+    out.uint(9, i64::from(span.error) as u64);
+    for pair in span.meta.of(&cx.store.pairs) {
+        let key = cx.get(pair.key);
+        if cx.overlay.covers(key.bytes()) || pair.key == Text::GONE {
             continue;
         }
-        let value = d.slack(&mut reader, cx.pool)?;
-        if cx.overlay.covers(key.bytes()) || cx.edits(key.bytes()) {
-            continue;
-        }
-        if span.lossy {
-            pb::entry(out, META, &*repaired(key.bytes()), &*repaired(value.bytes()));
-        } else {
-            pb::entry(out, META, key, value);
+        out.entry(META, key, cx.get(pair.value));
+        if out.len() > limit {
+            return false;
         }
     }
-    for edit in cx.edits {
-        if let Some(value) = edit.value.filter(|_| !cx.overlay.covers(edit.key.as_bytes())) {
-            pb::entry(out, META, edit.key, cx.get(value));
-        }
-    }
-    out.extend_from_slice(&cx.overlay.bytes);
-    Ok(())
-}
-
-fn metrics<D: Dialect>(d: &D, span: &Span, cx: &Context<'_>, out: &mut Vec<u8>, limit: usize) -> Result<(), Fault> {
-    const TOP_LEVEL: &[u8] = b"_top_level";
-    let mut reader = Reader::new(cx.body, span.metrics.at as usize);
-    for _ in 0..span.metrics.pairs {
-        within(out, limit)?;
-        let key = d.slack(&mut reader, cx.pool)?;
-        if reader.nil() {
-            continue;
-        }
-        let value = reader.number()?.float();
+    out.encoded(&cx.overlay.bytes);
+    for metric in span.metrics.of(&cx.store.metrics) {
+        let key = cx.get(metric.key);
         if span.top_level && key.bytes() == TOP_LEVEL {
             continue;
         }
-        if span.lossy {
-            pb::entry_double(out, METRICS, &*repaired(key.bytes()), value);
-        } else {
-            pb::entry_double(out, METRICS, key, value);
+        out.entry_double(METRICS, key, metric.value);
+        if out.len() > limit {
+            return false;
         }
     }
     if span.top_level {
-        pb::entry_double(out, METRICS, TOP_LEVEL, 1.0);
+        out.entry_double(METRICS, Slack::whole(TOP_LEVEL), 1.0);
     }
-    Ok(())
-}
-
-fn meta_struct(span: &Span, cx: &Context<'_>, out: &mut Vec<u8>, limit: usize) -> Result<(), Fault> {
-    let mut reader = Reader::new(cx.body, span.meta_struct.at as usize);
-    for _ in 0..span.meta_struct.pairs {
-        within(out, limit)?;
-        let key = reader.text()?;
-        if !reader.nil() {
-            pb::entry(out, META_STRUCT, &*repaired(key), reader.text()?);
+    out.bytes(12, cx.get(span.kind));
+    for pair in span.meta_struct.of(&cx.store.pairs) {
+        out.entry(META_STRUCT, cx.get(pair.key), cx.get(pair.value));
+        if out.len() > limit {
+            return false;
         }
     }
-    Ok(())
-}
-
-fn repaired(text: &[u8]) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(text)
-}
-
-fn within(out: &[u8], limit: usize) -> Result<(), Fault> {
-    if out.len() > limit { Err(Fault::SpanTooLong) } else { Ok(()) }
+    out.encoded(cx.get(span.links).bytes());
+    out.encoded(cx.get(span.events).bytes());
+    out.len() <= limit
 }

@@ -57,7 +57,7 @@ fn link(reader: &mut Reader<'_>, out: &mut Vec<u8>, limit: usize) -> Result<(), 
                     let key = reader.text()?;
                     if !reader.nil() {
                         let value = reader.text()?;
-                        pb::entry(out, 4, &*utf8(key), &*utf8(value));
+                        pb::entry(out, 4, utf8(key).as_bytes(), utf8(value).as_bytes());
                     }
                 }
             }

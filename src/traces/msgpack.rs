@@ -4,7 +4,6 @@
 //! Pure. Own code instead of `rmp` because this is the hot path of the trace agent: three times as fast.
 
 use super::DecodeError;
-use crate::codec::protobuf::Slack;
 
 /// What was wrong with a value. One byte, so that results travel in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,9 +195,11 @@ impl<'a> Reader<'a> {
     /// Skips a nil, if there is one.
     #[inline]
     pub fn nil(&mut self) -> bool {
-        let nil = self.bytes.get(self.at) == Some(&0xc0);
-        self.at += usize::from(nil);
-        nil
+        if self.bytes.get(self.at) != Some(&0xc0) {
+            return false;
+        }
+        self.at += 1;
+        true
     }
 
     /// A `str` or `bin` of any width, as bytes.
@@ -215,16 +216,6 @@ impl<'a> Reader<'a> {
             _ => return Err(Fault::NotText),
         };
         self.take(header, length)
-    }
-
-    /// A `str` or `bin` of any width, and what follows it.
-    ///
-    /// # Errors
-    /// As [`Reader::text`].
-    #[inline]
-    pub fn slack(&mut self) -> Result<Slack<'a>, Fault> {
-        let length = self.text()?.len();
-        Ok(Slack::new(self.bytes.get(self.at - length..).unwrap_or_default(), length))
     }
 
     /// The number of elements of an array; nil is an empty one.

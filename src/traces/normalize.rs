@@ -1,7 +1,7 @@
 //! What the intake demands of a span, put right in place (spec: traces 4.3). Pure; a stage over the borrowed span.
 
 use super::names;
-use super::span::{Edit, Span, Text};
+use super::span::{Span, Store, Text};
 
 /// Longest service, name and type, in bytes.
 const MAX_NAME: usize = 100;
@@ -9,13 +9,10 @@ const MAX_NAME: usize = 100;
 /// 2000-01-01 in nanoseconds since the epoch: what lies before was never a time.
 const YEAR_2000: i64 = 946_684_800_000_000_000;
 
-/// A body, and the pool for strings that are not in it as they go out.
-#[derive(Debug)]
-pub struct Texts<'a> {
-    /// The request's body.
-    pub body: &'a [u8],
-    /// The pool.
-    pub pool: &'a mut Vec<u8>,
+/// A body, and the strings that are not in it as they go out.
+struct Texts<'a> {
+    body: &'a [u8],
+    pool: &'a mut Vec<u8>,
 }
 
 impl Texts<'_> {
@@ -42,8 +39,10 @@ impl Texts<'_> {
     }
 }
 
-/// Puts the span with index `at` of its chunk right. `now` is in nanoseconds since the epoch.
-pub fn normalize(span: &mut Span, at: u32, texts: &mut Texts<'_>, edits: &mut Vec<Edit>, now: u64) {
+/// Puts a span of the window whose entries are in `store` right. `now` is in nanoseconds since the epoch.
+pub fn normalize(span: &mut Span, body: &[u8], store: &mut Store, now: u64) {
+    let Store { pairs, pool, .. } = store;
+    let mut texts = Texts { body, pool };
     span.service = texts.cut(span.service);
     if span.service.is_empty() || !names::is_tag(texts.get(span.service)) {
         span.service = texts.rewrite(span.service, "unnamed-service", tag);
@@ -60,16 +59,16 @@ pub fn normalize(span: &mut Span, at: u32, texts: &mut Texts<'_>, edits: &mut Ve
         span.parent_id = 0;
     }
     times(span, now);
-    if let Some(env) = span.known.env
-        && !names::is_tag(texts.get(env))
+    if let Some(env) = span.known.env.and_then(|i| pairs.get_mut(i as usize))
+        && !names::is_tag(texts.get(env.value))
     {
-        let env = texts.rewrite(env, "", tag);
-        span.known.env = Some(env);
-        edits.push(Edit { span: at, key: "env", value: Some(env) });
+        env.value = texts.rewrite(env.value, "", tag);
     }
-    if span.known.status_code.is_some_and(|code| !names::is_status_code(texts.get(code))) {
+    if let Some(code) = span.known.status_code.and_then(|i| pairs.get_mut(i as usize))
+        && !names::is_status_code(texts.get(code.value))
+    {
+        code.key = Text::GONE;
         span.known.status_code = None;
-        edits.push(Edit { span: at, key: "http.status_code", value: None });
     }
 }
 
@@ -92,14 +91,17 @@ fn times(span: &mut Span, now: u64) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::span::{Known, Pair};
     use super::*;
 
     const NOW: i64 = 1_800_000_000_000_000_000;
 
-    fn normalized(mut span: Span, body: &str) -> (Span, Vec<u8>, Vec<Edit>) {
-        let (mut pool, mut edits) = (Vec::new(), Vec::new());
-        normalize(&mut span, 0, &mut Texts { body: body.as_bytes(), pool: &mut pool }, &mut edits, NOW as u64);
-        (span, pool, edits)
+    fn normalized(mut span: Span, body: &str) -> (Span, Store) {
+        // The whole body is the value of the one pair that there is.
+        let pair = Pair { key: Text::default(), value: Text::in_body(0, body.len()) };
+        let mut store = Store { pairs: vec![pair], ..Store::default() };
+        normalize(&mut span, body.as_bytes(), &mut store, NOW as u64);
+        (span, store)
     }
 
     #[test]
@@ -118,8 +120,8 @@ mod tests {
         ] {
             let whole = Text::in_body(0, text.len());
             let span = Span { service: whole, name: whole, resource: whole, kind: whole, ..Span::default() };
-            let (span, pool, _) = normalized(span, text);
-            let got = [span.service, span.name, span.resource, span.kind].map(|t| t.of(text.as_bytes(), &pool));
+            let (span, store) = normalized(span, text);
+            let got = [span.service, span.name, span.resource, span.kind].map(|t| t.of(text.as_bytes(), &store.pool));
             assert_eq!(got, [service, name, resource, kind].map(str::as_bytes), "{text:?}");
         }
     }
@@ -155,20 +157,16 @@ mod tests {
 
     #[test]
     fn meta_that_is_put_right() {
-        for (text, env, edited) in [("prod", "prod", false), ("Prod!", "prod", true), ("", "", false), ("!", "", true)]
-        {
-            let mut span = Span::default();
-            span.known.env = Some(Text::in_body(0, text.len()));
-            let (span, pool, edits) = normalized(span, text);
-            assert_eq!(span.known.env.map(|t| t.of(text.as_bytes(), &pool)), Some(env.as_bytes()), "{text}");
-            let expected = edited.then_some(Edit { span: 0, key: "env", value: span.known.env });
-            assert_eq!(edits, expected.into_iter().collect::<Vec<_>>(), "{text}");
+        for (text, expected) in [("prod", "prod"), ("Prod!", "prod"), ("", ""), ("!", "")] {
+            let known = Known { env: Some(0), ..Known::default() };
+            let (span, store) = normalized(Span { known, ..Span::default() }, text);
+            let env = store.value(span.known.env).map(|env| env.of(text.as_bytes(), &store.pool));
+            assert_eq!(env, Some(expected.as_bytes()), "{text}");
         }
         for (text, kept) in [("200", true), ("OK", false), ("", false), ("999", false)] {
-            let mut span = Span::default();
-            span.known.status_code = Some(Text::in_body(0, text.len()));
-            let (span, _, edits) = normalized(span, text);
-            assert_eq!((span.known.status_code.is_some(), edits.is_empty()), (kept, kept), "{text}");
+            let known = Known { status_code: Some(0), ..Known::default() };
+            let (span, store) = normalized(Span { known, ..Span::default() }, text);
+            assert_eq!((span.known.status_code.is_some(), store.pairs[0].key != Text::GONE), (kept, kept), "{text}");
         }
     }
 }

@@ -2,11 +2,10 @@
 //! is long enough (spec: traces 4.5). Pure.
 
 use super::TracerHeaders;
-use super::msgpack::Fault;
 use super::pipeline::{PIECE, Piece};
-use super::span::{Span, Text};
+use super::span::{Known, Span, Store};
 use super::tagging::Tagging;
-use crate::codec::protobuf as pb;
+use crate::codec::protobuf::{Buffer, Slack};
 
 /// Field numbers: of the intake's message, of a tracer's payload, of a chunk.
 const TRACER_PAYLOADS: u32 = 5;
@@ -23,7 +22,7 @@ const EXPANSION_BASE: u64 = 256 << 20;
 
 /// What a request's spans say of their process: the first value found, in roots before other spans.
 #[derive(Debug, Default)]
-pub struct About {
+struct About {
     env: Vec<u8>,
     version: Vec<u8>,
     hostname: Vec<u8>,
@@ -32,18 +31,18 @@ pub struct About {
 
 impl About {
     /// Takes what is not known yet from a chunk.
-    pub fn learn(&mut self, spans: &[Span], root: usize, body: &[u8], pool: &[u8]) {
-        let find = |slot: &mut Vec<u8>, of: fn(&Span) -> Option<Text>| {
+    fn learn(&mut self, spans: &[Span], root: usize, body: &[u8], store: &Store) {
+        let find = |slot: &mut Vec<u8>, of: fn(&Known) -> Option<u32>| {
             if slot.is_empty() {
-                let values = spans.get(root).into_iter().chain(spans).filter_map(of);
-                let mut found = values.map(|text| text.of(body, pool)).filter(|value| !value.is_empty());
+                let values = spans.get(root).into_iter().chain(spans).filter_map(|span| store.value(of(&span.known)));
+                let mut found = values.map(|text| text.of(body, &store.pool)).filter(|value| !value.is_empty());
                 slot.extend_from_slice(found.next().unwrap_or_default());
             }
         };
-        find(&mut self.env, |span| span.known.env);
-        find(&mut self.version, |span| span.known.version);
-        find(&mut self.hostname, |span| span.known.hostname);
-        find(&mut self.runtime_id, |span| span.known.runtime_id);
+        find(&mut self.env, |known| known.env);
+        find(&mut self.version, |known| known.version);
+        find(&mut self.hostname, |known| known.hostname);
+        find(&mut self.runtime_id, |known| known.runtime_id);
     }
 
     fn clear(&mut self) {
@@ -56,7 +55,7 @@ impl About {
 /// The bytes of a piece, and what of it is open.
 #[derive(Debug, Default)]
 pub struct Writer {
-    out: Vec<u8>,
+    out: Buffer,
     spans: u32,
     payload: Option<usize>,
     chunk: Option<usize>,
@@ -90,36 +89,26 @@ impl Writer {
         }
     }
 
-    /// Lets `learn` look at a chunk for what is not known yet of the process.
-    pub fn about(&mut self, learn: impl FnOnce(&mut About)) {
-        learn(&mut self.about);
+    /// Takes what is not known yet of the process from a chunk.
+    pub fn learn(&mut self, spans: &[Span], root: usize, body: &[u8], store: &Store) {
+        self.about.learn(spans, root, body, store);
     }
 
-    /// Appends a span. Returns `false` if it is too long, and leaves it out.
-    ///
-    /// # Errors
-    /// Those of `encode` but [`Fault::SpanTooLong`].
-    pub fn span(
-        &mut self,
-        from: &TracerHeaders,
-        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), Fault>,
-    ) -> Result<bool, Fault> {
+    /// Appends a span, unless `encode` says that it is too long. Returns whether it did.
+    pub fn span(&mut self, from: &TracerHeaders, encode: impl FnOnce(&mut Buffer) -> bool) -> bool {
         self.open(from);
         let start = self.out.len();
-        let mark = pb::open(&mut self.out, SPANS);
-        let encoded = encode(&mut self.out);
+        let mark = self.out.open(SPANS);
+        let complete = encode(&mut self.out);
         let length = (self.out.len() - start) as u64;
-        if encoded.is_err() || length > self.room {
+        if !complete || length > self.room {
             self.out.truncate(start);
-            return match encoded {
-                Ok(()) | Err(Fault::SpanTooLong) => Ok(false),
-                Err(fault) => Err(fault),
-            };
+            return false;
         }
-        pb::close(&mut self.out, mark);
+        self.out.close(mark);
         self.room -= length;
         self.spans += 1;
-        Ok(true)
+        true
     }
 
     /// Whether the piece is as long as it should get.
@@ -140,7 +129,7 @@ impl Writer {
     /// Finishes the chunk.
     pub fn end_chunk(&mut self) {
         if let Some(mark) = self.chunk.take() {
-            pb::close(&mut self.out, mark);
+            self.out.close(mark);
         }
     }
 
@@ -149,28 +138,30 @@ impl Writer {
         self.end_chunk();
         let Some(mark) = self.payload.take() else { return };
         let out = &mut self.out;
-        pb::bytes(out, 5, &self.about.runtime_id);
-        out.extend_from_slice(&tagging.payload_tags);
-        pb::bytes(out, 8, if tagging.env.is_empty() { &self.about.env } else { tagging.env.as_bytes() });
-        pb::bytes(out, 9, &self.about.hostname);
-        pb::bytes(out, 10, if tagging.version.is_empty() { &self.about.version } else { tagging.version.as_bytes() });
-        pb::close(out, mark);
+        let env = if tagging.env.is_empty() { &self.about.env } else { tagging.env.as_bytes() };
+        let version = if tagging.version.is_empty() { &self.about.version } else { tagging.version.as_bytes() };
+        out.bytes(5, Slack::whole(&self.about.runtime_id));
+        out.encoded(&tagging.payload_tags);
+        out.bytes(8, Slack::whole(env));
+        out.bytes(9, Slack::whole(&self.about.hostname));
+        out.bytes(10, Slack::whole(version));
+        out.close(mark);
     }
 
     /// The finished piece.
     #[must_use]
     pub fn piece(&self) -> Option<Piece<'_>> {
-        (self.spans > 0 && self.payload.is_none()).then_some(Piece { bytes: &self.out, spans: self.spans })
+        (self.spans > 0 && self.payload.is_none()).then_some(Piece { bytes: self.out.content(), spans: self.spans })
     }
 
     /// Gives memory back, down to `keep` bytes.
     pub fn rest(&mut self, keep: usize) {
         self.reset();
-        self.out.shrink_to(keep);
+        self.out.rest(keep);
     }
 
     fn reset(&mut self) {
-        self.out.clear();
+        self.out.truncate(0);
         self.spans = 0;
         self.payload = None;
         self.chunk = None;
@@ -178,16 +169,16 @@ impl Writer {
 
     fn open(&mut self, from: &TracerHeaders) {
         if self.payload.is_none() {
-            self.payload = Some(pb::open(&mut self.out, TRACER_PAYLOADS));
+            self.payload = Some(self.out.open(TRACER_PAYLOADS));
             let headers = [&from.container_id, &from.lang, &from.lang_version, &from.tracer_version];
             for (field, value) in (1..).zip(headers) {
-                pb::bytes(&mut self.out, field, value.as_bytes());
+                self.out.bytes(field, Slack::whole(value.as_bytes()));
             }
         }
         if self.chunk.is_none() {
-            self.chunk = Some(pb::open(&mut self.out, CHUNKS));
-            pb::int(&mut self.out, 1, i64::from(self.priority.unwrap_or(NO_PRIORITY)));
-            pb::bytes(&mut self.out, 2, &self.origin);
+            self.chunk = Some(self.out.open(CHUNKS));
+            self.out.uint(1, i64::from(self.priority.unwrap_or(NO_PRIORITY)) as u64);
+            self.out.bytes(2, Slack::whole(&self.origin));
         }
     }
 }

@@ -9,18 +9,21 @@
 use super::chunk::{self, Index, Reject};
 use super::decode::{self, Dialect, Indexed, Inline};
 use super::msgpack::{Fault, Reader};
-use super::normalize::{self, Texts};
-use super::payload::{About, Writer};
-use super::span::{Edit, Span, Text};
+use super::normalize::normalize;
+use super::payload::Writer;
+use super::span::{Span, Store, Text};
 use super::tagging::Tagging;
 use super::{DecodeError, Format, TracerHeaders, encode};
 
 /// A piece is finished when it is this long, in bytes. Requests of usual size fit into one, so that their tracer is
 /// answered before anything is compressed.
-pub const PIECE: usize = 4 << 20;
+pub const PIECE: usize = 1 << 20;
 
 /// Spans of a trace that are looked at together.
 const WINDOW: usize = 16_384;
+
+/// Entries of their maps after which a window ends.
+const WINDOW_ENTRIES: usize = 1 << 17;
 
 /// Bytes of strings outside the body after which a window ends.
 const WINDOW_POOL: usize = 4 << 20;
@@ -69,10 +72,9 @@ pub struct Request<'a> {
 #[derive(Debug, Default)]
 pub struct Pipeline {
     spans: Vec<Span>,
-    edits: Vec<Edit>,
     index: Index,
-    /// Strings that are not in the body: first the repaired ones of the table, then those of the window.
-    pool: Vec<u8>,
+    /// Its pool has first the repaired strings of the table, then those of the window.
+    store: Store,
     strings: Vec<Text>,
     writer: Writer,
 }
@@ -89,7 +91,7 @@ impl Pipeline {
         mut request: Request<'_>,
         tally: &mut Tally,
     ) -> Result<(), DecodeError> {
-        self.pool.clear();
+        self.store.clear(0);
         self.writer.begin(body.len());
         let mut reader = Reader::new(body, 0);
         let outcome = self.payload(&mut reader, format, &mut request, tally);
@@ -109,12 +111,9 @@ impl Pipeline {
         self.spans.shrink_to(KEEP_SPANS);
         self.index.clear();
         self.index.shrink(KEEP_SPANS);
-        self.edits.clear();
-        self.edits.shrink_to(KEEP_SPANS);
+        self.store.rest(KEEP_BYTES);
         self.strings.clear();
         self.strings.shrink_to(KEEP_SPANS);
-        self.pool.clear();
-        self.pool.shrink_to(KEEP_BYTES);
         self.writer.rest(KEEP_BYTES);
     }
 
@@ -136,7 +135,7 @@ impl Pipeline {
             Format::V05 => {
                 let mut strings = std::mem::take(&mut self.strings);
                 strings.clear();
-                let outcome = decode::table(reader, &mut self.pool, &mut strings)
+                let outcome = decode::table(reader, &mut self.store.pool, &mut strings)
                     .and_then(|()| self.traces(&Indexed(&strings), reader, request, tally));
                 self.strings = strings;
                 outcome?;
@@ -152,7 +151,7 @@ impl Pipeline {
         request: &mut Request<'_>,
         tally: &mut Tally,
     ) -> Result<(), Fault> {
-        let table = self.pool.len();
+        let table = self.store.pool.len();
         for _ in 0..reader.array()? {
             self.trace(d, reader, table, request, tally)?;
         }
@@ -173,13 +172,13 @@ impl Pipeline {
         self.writer.trace();
         while left > 0 {
             self.spans.clear();
-            self.pool.truncate(table);
-            while left > 0 && self.spans.len() < WINDOW && self.pool.len() < table + WINDOW_POOL {
+            self.store.clear(table);
+            while left > 0 && self.has_room(table) {
                 left -= 1;
                 // Decoded in place: a span is too large to be moved about.
                 self.spans.push(Span::default());
                 let Some(span) = self.spans.last_mut() else { continue };
-                if !d.span(reader, &mut self.pool, span)? {
+                if !d.span(reader, &mut self.store, span)? {
                     self.spans.pop();
                     continue;
                 }
@@ -188,11 +187,11 @@ impl Pipeline {
                 reject = reject.or_else(|| chunk::admit(span, first).err());
                 if reject.is_some() {
                     self.spans.clear();
-                    self.pool.truncate(table);
+                    self.store.clear(table);
                 }
             }
             if reject.is_none() && !self.spans.is_empty() {
-                self.window(d, reader.bytes(), request, tally)?;
+                self.window(reader.bytes(), request, tally);
                 unsent = 0;
             }
         }
@@ -205,44 +204,35 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Whether the window takes another span.
+    fn has_room(&self, table: usize) -> bool {
+        let Store { pairs, metrics, pool } = &self.store;
+        self.spans.len() < WINDOW && pairs.len() + metrics.len() < WINDOW_ENTRIES && pool.len() < table + WINDOW_POOL
+    }
+
     /// The stages, in their order, over the spans of a window.
-    fn window<D: Dialect>(
-        &mut self,
-        d: &D,
-        body: &[u8],
-        request: &mut Request<'_>,
-        tally: &mut Tally,
-    ) -> Result<(), Fault> {
-        self.edits.clear();
-        self.index.clear();
-        let mut texts = Texts { body, pool: &mut self.pool };
-        for (at, span) in (0..).zip(&mut self.spans) {
-            normalize::normalize(span, at, &mut texts, &mut self.edits, request.now);
+    fn window(&mut self, body: &[u8], request: &mut Request<'_>, tally: &mut Tally) {
+        let Self { spans, index, store, writer, .. } = self;
+        index.clear();
+        for span in &mut *spans {
+            normalize(span, body, store, request.now);
         }
-        let pool = self.pool.as_slice();
-        let root = chunk::root(&self.spans, &mut self.index);
-        let same = |a: Text, b: Text| a.of(body, pool) == b.of(body, pool);
-        chunk::mark_top_level(&mut self.spans, &mut self.index, request.headers.client_computed_top_level, same);
-        self.writer.about(|about: &mut About| about.learn(&self.spans, root, body, pool));
-        let facts = chunk::facts(&self.spans, root);
-        self.writer.facts(facts.priority, facts.origin.map(|origin| origin.of(body, pool)));
+        let root = chunk::root(spans, index);
+        let same = |a: Text, b: Text| a.of(body, &store.pool) == b.of(body, &store.pool);
+        chunk::mark_top_level(spans, index, request.headers.client_computed_top_level, same);
+        let facts = chunk::facts(spans, root);
+        writer.facts(facts.priority, store.value(facts.origin).map(|origin| origin.of(body, &store.pool)));
+        writer.learn(spans, root, body, store);
 
         let overlay = request.tagging.overlay(request.headers.client_computed_stats);
-        let mut edits = self.edits.as_slice();
-        for (at, span) in (0..).zip(&self.spans) {
-            let own = edits.iter().take_while(|edit| edit.span == at).count();
-            let cx = encode::Context { body, pool, overlay, service: &request.tagging.service, edits: &edits[..own] };
-            edits = &edits[own..];
-            let taken = self.writer.span(request.headers, |out| match span.oversize {
-                true => Err(Fault::SpanTooLong),
-                false => encode::span(d, span, &cx, out),
-            })?;
+        let cx = encode::Context { body, store, overlay, service: &request.tagging.service };
+        for span in &*spans {
+            let taken = writer.span(request.headers, |out| encode::span(span, &cx, out));
             *(if taken { &mut tally.accepted } else { &mut tally.too_large }) += 1;
-            if self.writer.is_full() {
-                self.writer.flush(request.tagging, request.full);
+            if writer.is_full() {
+                writer.flush(request.tagging, request.full);
             }
         }
-        self.writer.end_chunk();
-        Ok(())
+        writer.end_chunk();
     }
 }

@@ -14,6 +14,9 @@ pub struct Text {
 }
 
 impl Text {
+    /// The key of a pair that was taken out.
+    pub const GONE: Self = Self { at: u32::MAX, length: 0 };
+
     /// `length` bytes at `at` in the body; bodies are shorter than 2 GiB ([`super::msgpack::Fault::TooLong`]).
     #[must_use]
     pub fn in_body(at: usize, length: usize) -> Self {
@@ -70,33 +73,94 @@ impl Text {
     }
 }
 
-/// A map in the body: where its first pair is and how many there are.
+/// A key and a value of `meta` or `meta_struct`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Part {
-    /// Offset of the first pair in the body.
-    pub at: u32,
-    /// Pairs.
-    pub pairs: u32,
+pub struct Pair {
+    /// The key; [`Text::GONE`] if a stage took the pair out.
+    pub key: Text,
+    /// The value.
+    pub value: Text,
 }
 
-/// The values of a span's meta that the stages look at. The last one wins where a key occurs twice.
+/// A key and a value of `metrics`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Metric {
+    /// The key.
+    pub key: Text,
+    /// The value.
+    pub value: f64,
+}
+
+/// A run of entries in the [`Store`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Index of the first.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+}
+
+impl Part {
+    /// These of `all`.
+    #[must_use]
+    pub fn of<T>(self, all: &[T]) -> &[T] {
+        all.get(self.first as usize..).and_then(|rest| rest.get(..self.count as usize)).unwrap_or_default()
+    }
+}
+
+/// What the spans of a window share: the entries of their maps, and the strings that are not in the body.
+#[derive(Debug, Default)]
+pub struct Store {
+    /// Entries of `meta` and `meta_struct`.
+    pub pairs: Vec<Pair>,
+    /// Entries of `metrics`.
+    pub metrics: Vec<Metric>,
+    /// The pool.
+    pub pool: Vec<u8>,
+}
+
+impl Store {
+    /// Forgets the entries and what the pool has beyond `pool` bytes.
+    pub fn clear(&mut self, pool: usize) {
+        self.pairs.clear();
+        self.metrics.clear();
+        self.pool.truncate(pool);
+    }
+
+    /// Forgets everything and gives memory back, down to `keep` bytes for each kind.
+    pub fn rest(&mut self, keep: usize) {
+        self.clear(0);
+        self.pairs.shrink_to(keep / size_of::<Pair>());
+        self.metrics.shrink_to(keep / size_of::<Metric>());
+        self.pool.shrink_to(keep);
+    }
+
+    /// The value of the pair with this index.
+    #[must_use]
+    pub fn value(&self, pair: Option<u32>) -> Option<Text> {
+        self.pairs.get(pair? as usize).map(|pair| pair.value)
+    }
+}
+
+/// The pairs of a span's meta that the stages look at, as indices into the store. The last one counts where a key occurs
+/// twice; the others are taken out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     /// `env`.
-    pub env: Option<Text>,
+    pub env: Option<u32>,
     /// `version`.
-    pub version: Option<Text>,
+    pub version: Option<u32>,
     /// `_dd.hostname`.
-    pub hostname: Option<Text>,
+    pub hostname: Option<u32>,
     /// `runtime-id`.
-    pub runtime_id: Option<Text>,
+    pub runtime_id: Option<u32>,
     /// `_dd.origin`.
-    pub origin: Option<Text>,
+    pub origin: Option<u32>,
     /// `http.status_code`.
-    pub status_code: Option<Text>,
+    pub status_code: Option<u32>,
 }
 
-/// A span. The stages change its fields; what they change in its meta they write down as [`Edit`]s.
+/// A span. The stages change its fields, and its pairs in the store.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Span {
     /// Service.
@@ -125,9 +189,7 @@ pub struct Span {
     pub tracer_top_level: bool,
     /// Whether the metric `_top_level` is to be set.
     pub top_level: bool,
-    /// Whether a key or value in `meta`, `metrics` or `meta_struct` is not UTF-8 and must be repaired on its way out.
-    pub lossy: bool,
-    /// Whether links and events alone are longer than a span may be.
+    /// Whether a part of it alone is longer than a span may be.
     pub oversize: bool,
     /// `meta`: strings to strings.
     pub meta: Part,
@@ -141,15 +203,4 @@ pub struct Span {
     pub events: Text,
     /// What of `meta` the stages look at.
     pub known: Known,
-}
-
-/// A change of a span's meta.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Edit {
-    /// Index of the span in its chunk.
-    pub span: u32,
-    /// The key.
-    pub key: &'static str,
-    /// The new value; `None` takes the key out.
-    pub value: Option<Text>,
 }

@@ -36,7 +36,7 @@ impl Tagging {
         let pairs = || tags.pairs.iter().map(|(k, v)| (k.as_str(), v.as_str())).chain(lambda);
         let mut payload_tags = Vec::new();
         if !tags.joined.is_empty() {
-            pb::entry(&mut payload_tags, PAYLOAD_TAGS, "_dd.tags.function", tags.joined.as_str());
+            pb::entry(&mut payload_tags, PAYLOAD_TAGS, b"_dd.tags.function", tags.joined.as_bytes());
         }
         let mut env = Vec::new();
         names::tag(tags.get("env").unwrap_or_default(), &mut env);
@@ -75,7 +75,7 @@ impl Overlay {
             let hash = hash(key.as_bytes());
             overlay.seen[hash >> 6] |= 1 << (hash & 63);
             overlay.keys.push(key.as_bytes().into());
-            pb::entry(&mut overlay.bytes, SPAN_META, key, value);
+            pb::entry(&mut overlay.bytes, SPAN_META, key.as_bytes(), value.as_bytes());
         }
         overlay
     }

@@ -57,7 +57,7 @@ pub fn run(rounds: u32) -> Vec<Figure> {
 pub fn encode(pipeline: &mut Pipeline, body: &[u8], format: Format, tagging: &Tagging) {
     let headers = TracerHeaders { lang: "python".into(), client_computed_top_level: true, ..TracerHeaders::default() };
     let mut tally = Tally::default();
-    let request = Request { headers: &headers, tagging, now: EPOCH_NS, full: &mut |_| panic!("more than a piece") };
+    let request = Request { headers: &headers, tagging, now: EPOCH_NS, full: &mut |_| {} };
     pipeline.run(black_box(body), format, request, &mut tally).expect("the body is well formed");
     assert_eq!(tally.accepted, SPANS);
 }
