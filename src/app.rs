@@ -125,7 +125,7 @@ fn settings(environment: &[(OsString, OsString)]) -> Config {
     logger::init(config.log_level);
     if log::log_enabled!(log::Level::Debug) {
         for line in config::debug_environment(environment) {
-            log::debug!("{line}");
+            crate::diag::debug!("{line}");
         }
     }
     for complaint in complaints {

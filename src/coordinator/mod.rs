@@ -147,7 +147,7 @@ impl Coordinator {
                 lifecycle.on_invoke(now, clock::wall_ms(), &invoke)
             }
             Event::Shutdown { reason, deadline_ms } => {
-                log::debug!("SHUTDOWN, reason {reason:?}");
+                crate::diag::debug!("SHUTDOWN, reason {reason:?}");
                 lifecycle.on_shutdown(now, deadline::instant(deadline_ms, now, clock::wall_ms()))
             }
             Event::Terminate => lifecycle.on_shutdown(now, now + deadline::SHUTDOWN_PHASE),
@@ -195,7 +195,7 @@ impl Coordinator {
 
     fn save_context(&self) {
         if let Err(error) = context::save(&self.context, &self.context_path) {
-            log::debug!("cannot save the execution context to {}: {error}", self.context_path.display());
+            crate::diag::debug!("cannot save the execution context to {}: {error}", self.context_path.display());
         }
     }
 }

@@ -29,6 +29,11 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
+/// Prints `message` at debug level; what the macro [`crate::diag::debug!`] expands to.
+pub fn debug(message: fmt::Arguments<'_>) {
+    let _ = std::io::stdout().write_all(line(Level::Debug, message).as_bytes());
+}
+
 /// The line of a message, with its newline.
 fn line(level: Level, message: fmt::Arguments<'_>) -> String {
     let mut line = String::with_capacity(160);

@@ -111,7 +111,7 @@ impl Wire for Line {
         {
             let timeout = attempt.timeout.saturating_sub(started.elapsed());
             if !timeout.is_zero() {
-                log::debug!("{}: connection was stale ({e}), using a fresh one", target.host);
+                crate::diag::debug!("{}: connection was stale ({e}), using a fresh one", target.host);
                 count(Counter::PayloadsRetried);
                 result = self.request(target, payload, Attempt { timeout, fresh: true });
             }
@@ -158,7 +158,7 @@ fn answer(target: &Target, response: Response<Body>) -> Outcome {
     let shown = drain(response.into_body().into_reader());
     if outcome != Outcome::Sent {
         let text = target.redact(&String::from_utf8_lossy(&shown));
-        log::debug!("{} answered {status}: {}", target.host, text.escape_debug());
+        crate::diag::debug!("{} answered {status}: {}", target.host, text.escape_debug());
     }
     outcome
 }

@@ -31,7 +31,7 @@ impl Notices {
     /// A payload is refused for what it is.
     pub(super) fn refused(&mut self, target: &Target, cause: &Cause) {
         if self.refused.as_ref() == Some(cause) {
-            log::debug!("{} refused a payload again: {cause}", target.host);
+            crate::diag::debug!("{} refused a payload again: {cause}", target.host);
         } else {
             log::warn!("{} refused a payload, which is dropped: {cause}", target.host);
             self.refused = Some(cause.clone());

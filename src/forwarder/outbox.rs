@@ -269,7 +269,7 @@ impl Outbox {
     }
 
     fn on_failed(&mut self, failure: Failure, mut held: Held, now: Stamp, took: Duration, run: &mut Run) -> bool {
-        log::debug!("{}: {}", self.target.host, failure.cause);
+        crate::diag::debug!("{}: {}", self.target.host, failure.cause);
         run.failures += 1;
         held.ambiguous = failure.progress == Progress::Sent;
         let timeout = matches!(failure.cause, Cause::Timeout(_));

@@ -6,13 +6,17 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use regex::{Regex, RegexBuilder};
+use regex_automata::meta::{BuildError, Regex};
+use regex_automata::util::syntax;
 
 use crate::config::{RuleKind, RuleSpec};
 
 /// How deep a pattern may nest. Compiling recurses: without a limit a pattern could overflow the thread's stack, which
 /// nothing can catch; up to this depth 128 KB are enough.
 const MAX_NESTING: u32 = 50;
+
+/// How many bytes a compiled pattern may take: what the crate `regex` allows.
+const MAX_COMPILED: usize = 10 << 20;
 
 /// The rules in force.
 #[derive(Debug, Default)]
@@ -29,12 +33,12 @@ struct Rule {
 #[derive(Debug)]
 pub struct BadRule {
     name: String,
-    problem: regex::Error,
+    problem: BuildError,
 }
 
 impl fmt::Display for BadRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let problem = self.problem.to_string();
+        let problem = self.problem.syntax_error().map_or_else(|| self.problem.to_string(), ToString::to_string);
         // The last line of the error says what is wrong, the others draw a picture of where.
         let problem = problem.lines().last().unwrap_or_default().trim_start_matches("error: ");
         write!(f, "log processing rule {:?} is ignored: correct its pattern ({problem})", self.name)
@@ -47,7 +51,9 @@ impl Rules {
     pub fn compile(specs: &[RuleSpec]) -> (Self, Vec<BadRule>) {
         let (mut rules, mut bad) = (Vec::new(), Vec::new());
         for RuleSpec { kind, name, pattern, placeholder } in specs {
-            match RegexBuilder::new(pattern).nest_limit(MAX_NESTING).build() {
+            let limits = Regex::config().nfa_size_limit(Some(MAX_COMPILED));
+            let syntax = syntax::Config::new().nest_limit(MAX_NESTING);
+            match Regex::builder().configure(limits).syntax(syntax).build(pattern) {
                 Ok(pattern) => rules.push(Rule { kind: *kind, pattern, placeholder: placeholder.clone() }),
                 Err(problem) => bad.push(BadRule { name: name.clone(), problem }),
             }
@@ -67,17 +73,33 @@ impl Rules {
         let mut text = Cow::Borrowed(text);
         for rule in &self.0 {
             match rule.kind {
-                RuleKind::ExcludeAtMatch if rule.pattern.is_match(&text) => return None,
-                RuleKind::IncludeAtMatch if !rule.pattern.is_match(&text) => return None,
+                RuleKind::ExcludeAtMatch if rule.pattern.is_match(&*text) => return None,
+                RuleKind::IncludeAtMatch if !rule.pattern.is_match(&*text) => return None,
                 RuleKind::ExcludeAtMatch | RuleKind::IncludeAtMatch => {}
                 RuleKind::MaskSequences => {
-                    if let Cow::Owned(masked) = rule.pattern.replace_all(&text, rule.placeholder.as_str()) {
+                    if let Some(masked) = rule.mask(&text) {
                         text = Cow::Owned(masked);
                     }
                 }
             }
         }
         Some(text)
+    }
+}
+
+impl Rule {
+    /// `text` with the placeholder in place of each match, groups filled in; `None` if nothing matches.
+    fn mask(&self, text: &str) -> Option<String> {
+        let (mut masked, mut copied, mut any) = (String::new(), 0, false);
+        for captures in self.pattern.captures_iter(text) {
+            let Some(found) = captures.get_match() else { continue };
+            any = true;
+            masked.push_str(&text[copied..found.start()]);
+            captures.interpolate_string_into(text, &self.placeholder, &mut masked);
+            copied = found.end();
+        }
+        masked.push_str(&text[copied..]);
+        any.then_some(masked)
     }
 }
 

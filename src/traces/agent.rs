@@ -121,6 +121,6 @@ fn count(tally: &Tally) {
     }
     let dropped = tally.trace_id_zero + tally.span_id_zero + tally.foreign + tally.too_large;
     if dropped > 0 {
-        log::debug!("traces: of a request {} spans taken, {dropped} dropped: {tally:?}", tally.accepted);
+        crate::diag::debug!("traces: of a request {} spans taken, {dropped} dropped: {tally:?}", tally.accepted);
     }
 }

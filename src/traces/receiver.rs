@@ -114,6 +114,6 @@ impl Receiver {
 
 fn refusal(path: &str, error: DecodeError) -> Response {
     let DecodeError { reason, offset } = error;
-    log::debug!("traces: a request to {path} could not be decoded: {reason} at byte {offset}");
+    crate::diag::debug!("traces: a request to {path} could not be decoded: {reason} at byte {offset}");
     Response::text(400, format!("cannot decode {path}: {reason} at byte {offset}; the traces before it were taken\n"))
 }
