@@ -6,12 +6,10 @@ set -eu
 
 "$ROOT/scripts/setup.sh" bench >&2
 "$ROOT/scripts/layer.sh" >&2
-triple=$HOST_ARCH-unknown-linux-musl
-release_flags # the floor is built as the binary is
-cargo build --locked --release --target "$triple" --features lab --bin floor --bin bench >&2
+release "$HOST_ARCH" --features lab --bin floor --bin bench >&2 # the floor is built as the binary is
 
 export THIMBLE_BIN THIMBLE_FLOOR THIMBLE_LAYERS
 THIMBLE_BIN=$(binary "$HOST_ARCH")
-THIMBLE_FLOOR=$TARGET/$triple/release/floor
+THIMBLE_FLOOR=$(dirname "$THIMBLE_BIN")/floor
 THIMBLE_LAYERS=$ROOT/target/layer
-exec "$TARGET/$triple/release/bench" "$@"
+exec "$(dirname "$THIMBLE_BIN")/bench" "$@"

@@ -17,8 +17,7 @@ if [ "$arch" = x86_64 ] && [ "$HOST_ARCH" != x86_64 ]; then
   export CC_x86_64_unknown_linux_musl=x86_64-linux-gnu-gcc
   export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER=x86_64-linux-gnu-gcc
 fi
-release_flags
-cargo build --locked --release --target "$arch-unknown-linux-musl" --bin thimble
+release "$arch" --bin thimble
 
 built=$(binary "$arch")
 kind=$(file -b "$built")
@@ -30,12 +29,13 @@ case $kind in
   *'statically linked'* | *'static-pie linked'*) ;;
   *) fail "$built is not static: $kind" ;;
 esac
-# The dynamic loader only answers for its own architecture.
+# The dynamic loader only answers for its own architecture, and only there does the binary run.
 if [ "$arch" = "$HOST_ARCH" ]; then
   libraries=$(ldd "$built" 2>&1 || true)
   case $libraries in
     *'statically linked'* | *'not a dynamic executable'*) ;;
     *) fail "$built needs shared libraries: $libraries" ;;
   esac
+  "$built" version >/dev/null || fail "$built does not run: is Rust older than Cargo.toml says?"
 fi
 printf '%s: %s bytes, static\n' "$built" "$(stat -c %s "$built")"

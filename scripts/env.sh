@@ -27,14 +27,12 @@ fail() {
   exit 1
 }
 
-# release_flags: exports the compiler's flags for release builds. Two clones give the same bytes: no path of this
-# machine is in the binary.
-release_flags() {
-  local separator=$'\x1f' flags=(
-    "--remap-path-prefix=$ROOT=/thimble" # of prefixes that nest, the last one counts
-    "--remap-path-prefix=$TARGET=/target"
-    "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
-  )
-  CARGO_ENCODED_RUSTFLAGS=$(IFS=$separator; echo "${flags[*]}")
-  export CARGO_ENCODED_RUSTFLAGS
+# release ARCH WORDS: cargo build for release, with the flags that make two clones give the same bytes: no path of this
+# machine is in the binary. They are added to those of .cargo/config.toml, which the environment would replace.
+release() {
+  local triple=$1-unknown-linux-musl flags="" map
+  for map in "$ROOT=/thimble" "$TARGET=/target" "${CARGO_HOME:-$HOME/.cargo}=/cargo"; do # the last one counts
+    flags+="'--remap-path-prefix=$map', "
+  done
+  cargo build --locked --release --target "$triple" --config "target.$triple.rustflags = [$flags]" "${@:2}"
 }

@@ -72,7 +72,7 @@ case ${1:-} in
   *) fail "usage: scripts/setup.sh build ARCH | layer | check | test | bench | demo" ;;
 esac
 
-command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.88 or later, with rustup (https://rustup.rs)"
+command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.93 or later, with rustup (https://rustup.rs)"
 
 if [ ${#packages[@]} -gt 0 ]; then
   can_install || fail "missing commands: ${commands[*]}. They can only be installed with apt-get, as root or through" \

@@ -108,7 +108,9 @@ fn test_modules(path: &str, text: &str) -> Vec<String> {
     };
     let code = without_comments_and_literals(text);
     let declarations = code.split("#[cfg(test)]").skip(1).filter_map(|after| {
-        let declaration = after.trim_start().trim_start_matches("pub(crate) ").strip_prefix("mod ")?;
+        let item = after.trim_start();
+        let visible = if item.starts_with("pub") { item.split_once(' ')?.1 } else { item };
+        let declaration = visible.strip_prefix("mod ")?;
         let end = declaration.find(|c: char| !(c.is_alphanumeric() || c == '_'))?;
         declaration[end..].starts_with(';').then(|| format!("{folder}/{}", &declaration[..end]))
     });
@@ -263,5 +265,5 @@ fn test_modules_in_files_of_their_own_are_found() {
     check("src/logs/rules.rs", "#[cfg(test)]\nmod tests;", &["src/logs/rules/tests"]);
     check("src/logs/mod.rs", "#[cfg(test)]\nmod tests;", &["src/logs/tests"]);
     check("src/logs/mod.rs", "#[cfg(test)]\nmod tests { }", &[]);
-    check("src/lib.rs", "#[cfg(test)]\npub(crate) mod support;", &["src/support"]);
+    check("src/lib.rs", "#[cfg(test)]\npub(super) mod support;", &["src/support"]);
 }
