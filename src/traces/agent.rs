@@ -33,9 +33,10 @@ pub struct Agent {
 /// Runs until nobody can send to the inbox any more.
 pub fn run(agent: Agent) {
     let Agent { config, tags, inbox, events, lane } = agent;
-    let batch = Batch::new(config.apm_compression_level);
-    let mut state =
-        State { tagging: Tagging::new(&tags), pipeline: Pipeline::default(), batch, events, lane, pressed: false };
+    serve(State::new(&tags, Batch::new(config.apm_compression_level), events, lane), inbox);
+}
+
+fn serve(mut state: State, inbox: Receiver<Message>) {
     for message in inbox {
         match message {
             Message::Payload { body, format, headers, reply } => state.payload(body, format, &headers, &reply),
@@ -56,6 +57,10 @@ struct State {
 }
 
 impl State {
+    fn new(tags: &Tags, batch: Batch, events: Sender<Event>, lane: Lane) -> Self {
+        Self { tagging: Tagging::new(tags), pipeline: Pipeline::default(), batch, events, lane, pressed: false }
+    }
+
     fn payload(
         &mut self,
         body: Body,
@@ -124,3 +129,6 @@ fn count(tally: &Tally) {
         crate::diag::debug!("traces: of a request {} spans taken, {dropped} dropped: {tally:?}", tally.accepted);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,3 +117,107 @@ fn refusal(path: &str, error: DecodeError) -> Response {
     crate::diag::debug!("traces: a request to {path} could not be decoded: {reason} at byte {offset}");
     Response::text(400, format!("cannot decode {path}: {reason} at byte {offset}; the traces before it were taken\n"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam_channel::unbounded;
+
+    fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> Head {
+        Head {
+            method: method.into(),
+            path: path.into(),
+            query: String::new(),
+            headers: headers.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect(),
+        }
+    }
+
+    fn receiver() -> (Receiver, crossbeam_channel::Receiver<Message>) {
+        let (to_agent, inbox) = unbounded();
+        (Receiver { to_agent }, inbox)
+    }
+
+    #[test]
+    fn heads_are_judged_before_the_body() {
+        let msgpack = &[("content-type", "application/msgpack")][..];
+        for (method, path, headers, expected) in [
+            ("POST", "/v0.4/traces", msgpack, None),
+            ("PUT", "/v0.4/traces", msgpack, None),
+            ("POST", "/v0.5/traces", msgpack, None),
+            ("PUT", "/v0.5/traces", &[], None),
+            ("GET", "/info", &[], None),
+            ("POST", "/info", &[], None),
+            ("GET", "/v0.4/traces", &[], Some(405)),
+            ("DELETE", "/v0.5/traces", &[], Some(405)),
+            ("POST", "/", &[], Some(404)),
+            ("POST", "/v0.3/traces", msgpack, Some(404)),
+            ("POST", "/v0.7/traces", msgpack, Some(404)),
+            ("POST", "/v0.4/traces/", msgpack, Some(404)),
+            ("POST", "/v0.6/stats", msgpack, Some(404)),
+            ("POST", "/v0.4/traces", &[("content-type", "application/json")], Some(415)),
+            ("POST", "/v0.4/traces", &[("content-type", "Text/JSON; charset=utf-8")], Some(415)),
+            ("POST", "/v0.4/traces", &[("content-encoding", "gzip")], Some(415)),
+            ("POST", "/v0.4/traces", &[("content-encoding", "identity")], None),
+        ] {
+            let (receiver, _inbox) = receiver();
+            match (receiver.admit(&head(method, path, headers)), expected) {
+                (Ok(limit), None) => assert_eq!(limit, 52_428_800),
+                (Err(response), Some(status)) => {
+                    assert_eq!(response.status, status, "{method} {path}");
+                    assert!(!response.body.is_empty(), "{method} {path}: says what is wrong");
+                }
+                (got, _) => panic!("{method} {path} {headers:?}: {got:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn info_lists_what_is_served() {
+        let (receiver, _inbox) = receiver();
+        let response = receiver.respond(&head("GET", "/info", &[]), Body::detached(Vec::new()));
+        assert_eq!((response.status, response.content_type), (200, "application/json"));
+        let info: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
+        assert_eq!(info["client_drop_p0s"], false);
+        for path in info["endpoints"].as_array().unwrap() {
+            assert!(endpoint(path.as_str().unwrap()).is_some(), "{path}");
+        }
+    }
+
+    #[test]
+    fn answers_follow_the_agent() {
+        let error = DecodeError { reason: "expected a map", offset: 3 };
+        for (outcome, status, body) in [
+            (Some(Ok(())), 200, r#"{"rate_by_service":{}}"#),
+            (
+                Some(Err(error)),
+                400,
+                "cannot decode /v0.5/traces: expected a map at byte 3; the traces before it were taken\n",
+            ),
+            (None, 503, "the trace agent ended\n"),
+        ] {
+            let (receiver, inbox) = receiver();
+            let agent = std::thread::spawn(move || match inbox.recv() {
+                Ok(Message::Payload { body, format, headers, reply }) => {
+                    assert_eq!((&*body, format, headers.lang.as_str()), (&b"\x90"[..], Format::V05, "go"));
+                    outcome.map(|outcome| reply.send(outcome));
+                }
+                other => panic!("{other:?}"),
+            });
+            let head = head("POST", "/v0.5/traces", &[("datadog-meta-lang", "go")]);
+            let response = receiver.respond(&head, Body::detached(vec![0x90]));
+            agent.join().unwrap();
+            assert_eq!((response.status, std::str::from_utf8(&response.body)), (status, Ok(body)));
+        }
+    }
+
+    #[test]
+    fn without_an_agent_there_is_an_answer() {
+        let (receiver, inbox) = receiver();
+        drop(inbox);
+        let head = head("POST", "/v0.4/traces", &[]);
+        assert_eq!(receiver.respond(&head, Body::detached(vec![0x90])).status, 503);
+        // An empty body needs nobody.
+        let response = receiver.respond(&head, Body::detached(Vec::new()));
+        assert_eq!((response.status, response.content_type), (200, "application/json"));
+    }
+}

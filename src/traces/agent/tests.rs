@@ -1,0 +1,127 @@
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{bounded, unbounded};
+use libdd_trace_protobuf::pb as oracle;
+use prost::Message as _;
+
+use super::*;
+use crate::config;
+use crate::forwarder::{FlushDone, Job};
+
+/// A running agent, and the ends of its channels.
+struct Running {
+    inbox: Sender<Message>,
+    events: Receiver<Event>,
+    jobs: Receiver<Receiver<Job>>,
+    done: Receiver<FlushDone>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+fn start(tags: Tags) -> Running {
+    let (inbox, messages) = unbounded();
+    let (events_in, events) = unbounded();
+    let (done_in, done) = unbounded();
+    let (jobs_in, jobs) = unbounded();
+    let lane = Lane::new(Signal::Traces, done_in, Box::new(move |rx| jobs_in.send(rx).is_ok()));
+    let batch = Batch::new(1);
+    let thread = std::thread::spawn(move || serve(State::new(&tags, batch, events_in, lane), messages));
+    Running { inbox, events, jobs, done, thread }
+}
+
+impl Running {
+    fn send(&self, body: &[u8], headers: TracerHeaders) -> Result<(), DecodeError> {
+        let (reply, outcome) = bounded(1);
+        let body = Body::detached(body.to_vec());
+        self.inbox.send(Message::Payload { body, format: Format::V04, headers: Box::new(headers), reply }).unwrap();
+        outcome.recv().unwrap()
+    }
+
+    fn flush(&self, id: u64) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        self.inbox.send(Message::Flush(FlushTicket { id, deadline, last: false })).unwrap();
+    }
+}
+
+/// A body of one trace with one span, whose resource is `resource`.
+fn body(resource: &str) -> Vec<u8> {
+    let mut out = vec![0x91, 0x91, 0x83];
+    for (key, id) in [("trace_id", 7), ("span_id", 8)] {
+        rmp::encode::write_str(&mut out, key).unwrap();
+        rmp::encode::write_uint(&mut out, id).unwrap();
+    }
+    rmp::encode::write_str(&mut out, "resource").unwrap();
+    rmp::encode::write_str(&mut out, resource).unwrap();
+    out
+}
+
+fn spans(job: &Job) -> Vec<oracle::Span> {
+    let decode = |body: &[u8]| oracle::AgentPayload::decode(zstd::decode_all(body).unwrap().as_slice()).unwrap();
+    let payloads = job.payloads.iter().flat_map(|p| decode(&p.body).tracer_payloads);
+    payloads.flat_map(|p| p.chunks).flat_map(|c| c.spans).collect()
+}
+
+#[test]
+fn spans_go_out_with_the_flush_that_follows_them() {
+    let agent = start(Tags::default());
+    agent.flush(1);
+    assert_eq!(agent.done.recv().unwrap().id, 1, "nothing to send: no worker is started");
+    assert_eq!(agent.send(&body("one"), TracerHeaders::default()), Ok(()));
+    let pairs = vec![("env".to_owned(), "prod".to_owned())];
+    agent.inbox.send(Message::Tags(Arc::new(Tags { pairs, ..Tags::default() }))).unwrap();
+    assert_eq!(agent.send(&body("two"), TracerHeaders::default()), Ok(()));
+    assert!(agent.send(&[0x91, 0x91, 0x7f], TracerHeaders::default()).is_err());
+    agent.flush(2);
+    assert_eq!(agent.send(&body("three"), TracerHeaders::default()), Ok(()));
+    let worker = agent.jobs.recv().unwrap();
+    let job = worker.recv().unwrap();
+    assert_eq!(job.ticket.id, 2);
+    let sent = spans(&job);
+    assert_eq!(sent.iter().map(|s| s.resource.as_str()).collect::<Vec<_>>(), ["one", "two"]);
+    assert_eq!((sent[0].meta.get("env"), sent[1].meta.get("env")), (None, Some(&"prod".to_owned())));
+    assert!(sent[0].start > 0 && sent[0].metrics["_top_level"] == 1.0);
+    drop(agent.inbox);
+    agent.thread.join().unwrap();
+}
+
+#[test]
+fn what_the_lane_gives_back_is_sent_later() {
+    let agent = start(Tags::default());
+    // The worker holds two jobs and does not work: the third flush finds no room.
+    for id in 1..=3 {
+        agent.send(&body(&id.to_string()), TracerHeaders::default()).unwrap();
+        agent.flush(id);
+    }
+    assert_eq!(agent.done.recv().unwrap(), FlushDone { signal: Signal::Traces, id: 3, sent: 0, kept: 1 });
+    let worker = agent.jobs.recv().unwrap();
+    let received: Vec<_> = (0..2).flat_map(|_| spans(&worker.recv().unwrap())).map(|s| s.resource).collect();
+    assert_eq!(received, ["1", "2"]);
+    agent.send(&body("4"), TracerHeaders::default()).unwrap();
+    agent.flush(4);
+    let job = worker.recv().unwrap();
+    assert_eq!(spans(&job).into_iter().map(|s| s.resource).collect::<Vec<_>>(), ["3", "4"]);
+    drop(agent.inbox);
+    agent.thread.join().unwrap();
+}
+
+#[test]
+fn pressure_is_told_once_between_flushes() {
+    let agent = start(Tags::default());
+    // Half of the budget, in text that zstd cannot make much shorter than three quarters.
+    let mut x = 1_u64;
+    let mut noise = || {
+        x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'!' + (x >> 58) as u8)
+    };
+    for round in 1..=2 {
+        for _ in 0..4 {
+            let resource: String = (0..4_000_000).map(|_| noise()).collect();
+            agent.send(&body(&resource), TracerHeaders::default()).unwrap();
+        }
+        agent.flush(round);
+        agent.send(&body("after the flush"), TracerHeaders::default()).unwrap();
+        let told: Vec<_> = agent.events.try_iter().collect();
+        assert!(matches!(told.as_slice(), [Event::Pressure(config::Signal::Traces)]), "{told:?}");
+    }
+    drop(agent.inbox);
+    agent.thread.join().unwrap();
+}
