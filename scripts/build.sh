@@ -12,10 +12,9 @@ case $arch in
 esac
 "$ROOT/scripts/setup.sh" build "$arch"
 
-# Cargo's configuration has the C compilers for an x86_64 machine.
+# Cargo's configuration has the C compiler for an x86_64 machine.
 if [ "$arch" = x86_64 ] && [ "$HOST_ARCH" != x86_64 ]; then
   export CC_x86_64_unknown_linux_musl=x86_64-linux-gnu-gcc
-  export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER=x86_64-linux-gnu-gcc
 fi
 release "$arch" --bin thimble
 

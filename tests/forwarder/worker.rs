@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use thimble::config::{Config, FlushStrategy, LambdaEnv, Secret, Signal};
+use thimble::config::{Config, Secret, Signal};
 use thimble::forwarder::worker::{self, Worker};
 use thimble::forwarder::{Client, Encoding, FlushDone, FlushTicket, Job, Payload, Route};
 
@@ -14,45 +14,11 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub const KEY: &str = "0123456789abcdef";
 
 pub fn config() -> Config {
-    Config {
-        lambda: LambdaEnv { memory_size: "512".to_owned(), ..LambdaEnv::default() },
-        api_key: Some(Secret::new(KEY.to_owned())),
-        site: "datadoghq.com".to_owned(),
-        log_level: log::LevelFilter::Debug,
-        flush_timeout: PATIENCE,
-        flush_strategy: FlushStrategy::End,
-        env: None,
-        service: None,
-        version: None,
-        tags: Vec::new(),
-        local_test: false,
-        metrics_url: String::new(),
-        metrics_endpoints: Vec::new(),
-        metrics_compression_level: 1,
-        statsd_namespace: String::new(),
-        statsd_namespace_blocklist: Vec::new(),
-        statsd_blocklist: Vec::new(),
-        dogstatsd_port: 8125,
-        dogstatsd_so_rcvbuf: None,
-        dogstatsd_buffer_size: 8192,
-        dogstatsd_tags: Vec::new(),
-        histogram_aggregates: Vec::new(),
-        histogram_percentiles: Vec::new(),
-        metrics_exclude_tags: Vec::new(),
-        logs_enabled: true,
-        logs_types: Vec::new(),
-        logs_url: String::new(),
-        logs_opw: false,
-        logs_endpoints: Vec::new(),
-        logs_use_compression: true,
-        logs_compression_level: 1,
-        logs_rules: Vec::new(),
-        apm_enabled: true,
-        apm_port: 8126,
-        apm_url: String::new(),
-        apm_endpoints: Vec::new(),
-        apm_compression_level: 1,
-    }
+    let mut config = Config::load(&[], None).0;
+    config.lambda.memory_size = "512".to_owned();
+    config.api_key = Some(Secret::new(KEY.to_owned()));
+    config.flush_timeout = PATIENCE;
+    config
 }
 
 /// A running worker.
