@@ -4,6 +4,7 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -11,7 +12,7 @@ use crate::lab::platform::Invocation;
 use crate::lab::{Outcome, Runtime};
 use crate::{AT_END, LIMIT, NOTHING, ONCE, Scene, forget, isolated, work};
 
-/// Rows: the strategy, and what is at the intake of invocations 1 and 2 when `next` comes after the first and after the
+/// Each invocation comes later than the intervals of a millisecond. Rows: the strategy, and what is at the intake of invocations 1 and 2 when `next` comes after the first and after the
 /// second. Nothing is said (`None`) of what may or may not have arrived by then.
 #[test]
 fn strategies() {
@@ -36,8 +37,11 @@ fn strategies() {
                 }
             };
             scene.platform.init().unwrap();
+            let interval = Duration::from_millis(5);
+            thread::sleep(interval);
             scene.invoke(1);
             check(&scene, 1, after_first);
+            thread::sleep(interval);
             scene.invoke(2);
             check(&scene, 1, after_second[0]);
             check(&scene, 2, after_second[1]);

@@ -19,6 +19,8 @@ fn additional(url: &str) -> [(&'static str, String); 3] {
     let (host, port) = url.trim_start_matches("http://").split_once(':').unwrap();
     let both = json!({ url: [OTHER_KEY] }).to_string();
     let port: u16 = port.parse().unwrap();
+    // Like the URL of the first one, a host may say that it is a local one without TLS.
+    let host = format!("http://{host}");
     let logs = json!([{"api_key": OTHER_KEY, "Host": host, "Port": port, "is_reliable": true}]).to_string();
     [
         ("DD_ADDITIONAL_ENDPOINTS", both.clone()),
@@ -123,13 +125,13 @@ fn a_pipelines_worker_gets_the_logs_and_nothing_else() {
 fn a_bad_value_costs_itself() {
     isolated("settings::a_bad_value_costs_itself", || {
         for (name, value, parts) in [
-            ("DD_SERVERLESS_FLUSH_STRATEGY", "sometimes", ["sometimes", "using default"]),
-            ("DD_SERVERLESS_FLUSH_STRATEGY", "end,0", ["end,0", "using default"]),
-            ("DD_FLUSH_TIMEOUT", "soon", ["soon", "using 30"]),
-            ("DD_LOG_LEVEL", "chatty", ["chatty", "using info"]),
-            ("DD_SERVERLESS_LOGS_ENABLED", "perhaps", ["perhaps", "using true"]),
+            ("DD_SERVERLESS_FLUSH_STRATEGY", "sometimes", ["sometimes", "using the default, default"]),
+            ("DD_SERVERLESS_FLUSH_STRATEGY", "end,0", ["end,0", "using the default, default"]),
+            ("DD_FLUSH_TIMEOUT", "soon", ["soon", "using the default, 30"]),
+            ("DD_LOG_LEVEL", "chatty", ["chatty", "using the default, info"]),
+            ("DD_SERVERLESS_LOGS_ENABLED", "perhaps", ["perhaps", "using the default, true"]),
             ("DD_TAGS", "team:a,nonsense", ["nonsense", "using the rest"]),
-            ("DD_DOGSTATSD_PORT", "99999", ["99999", "using 8125"]),
+            ("DD_DOGSTATSD_PORT", "99999", ["99999", "using the default, 8125"]),
             ("DD_LOGS_CONFIG_PROCESSING_RULES", "[{]", ["not", "using"]),
             ("DD_ADDITIONAL_ENDPOINTS", "nowhere", ["***", "using none"]),
         ] {
@@ -185,7 +187,7 @@ logs_config:
         assert!(lines.iter().all(|line| !line.contains("RequestId")), "{lines:?}");
         let warnings = scene.lines("WARN");
         assert_eq!(warnings.len(), 1, "{warnings:?}");
-        let said = ["flush_timeout", "soon", "using 30"];
+        let said = ["flush_timeout", "soon", "using the default, 30"];
         assert!(said.iter().all(|part| warnings[0].contains(part)), "{warnings:?}");
     });
 }
