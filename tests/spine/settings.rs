@@ -133,7 +133,7 @@ fn a_bad_value_costs_itself() {
             ("DD_TAGS", "team:a,nonsense", ["nonsense", "using the rest"]),
             ("DD_DOGSTATSD_PORT", "99999", ["99999", "using the default, 8125"]),
             ("DD_LOGS_CONFIG_PROCESSING_RULES", "[{]", ["not", "using"]),
-            ("DD_ADDITIONAL_ENDPOINTS", "nowhere", ["***", "using none"]),
+            ("DD_ADDITIONAL_ENDPOINTS", "nowhere", ["***", "using nothing"]),
         ] {
             let mut scene = Scene::new(&[(name, value)]);
             scene.invoke(1);
