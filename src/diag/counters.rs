@@ -1,7 +1,7 @@
 //! The page of counters: one relaxed atomic for each thing that is accepted, sent, retried or dropped.
 //!
 //! Any thread adds; nobody resets. A counter that no code adds to fails the tidy test. Names are stable: they are what
-//! the ledger line at SHUTDOWN prints.
+//! the ledger line at SHUTDOWN prints, at debug level.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -118,4 +118,11 @@ pub fn add(counter: Counter, n: u64) {
 #[must_use]
 pub fn get(counter: Counter) -> u64 {
     PAGE[counter as usize].load(Ordering::Relaxed)
+}
+
+/// Every counter that is not zero, as `name=value` in the order of declaration.
+#[must_use]
+pub fn ledger() -> String {
+    let counted = ALL.iter().map(|(counter, name)| (name, get(*counter))).filter(|(_, n)| *n > 0);
+    counted.map(|(name, n)| format!("{name}={n}")).collect::<Vec<_>>().join(" ")
 }

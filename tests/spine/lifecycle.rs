@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::lab::platform::Call;
-use crate::lab::{Fault, Intake, Options, Outcome, Platform, Program, Runtime, TelemetryMode};
+use crate::lab::{Fault, Intake, Options, Outcome, Platform, Program, Report, Runtime, Status, TelemetryMode};
 use crate::relay::Relay;
 use crate::{
     AT_END, CONTEXT, LIMIT, NOTHING, ONCE, RARELY, ROUTES, Scene, arrived, forget, function, isolated, post, work,
@@ -251,6 +251,24 @@ fn without_telemetry_shutdown_sends_what_is_left() {
         scene.invoke(1);
         scene.shutdown();
         assert_eq!(scene.arrived(1), WITHOUT_LINES);
+    });
+}
+
+/// Lambda never tells the end, although it delivers: the flush before the deadline lets `next` go.
+#[test]
+fn an_end_that_is_never_told_does_not_hold_next() {
+    isolated("lifecycle::an_end_that_is_never_told_does_not_hold_next", || {
+        let mut scene = Scene::with(&[AT_END], |options| {
+            options.runtime_done = false;
+            options.report = Report::Never;
+        });
+        for n in 1..=2 {
+            let invoked = scene.platform.invoke(&json!({ "n": n }), Duration::from_secs(1)).unwrap();
+            assert_eq!(invoked.status, Status::Success, "{n}");
+            assert_eq!(scene.arrived(n), ONCE, "{n}");
+        }
+        scene.shutdown();
+        assert_eq!([scene.arrived(1), scene.arrived(2)], [ONCE; 2]);
     });
 }
 
