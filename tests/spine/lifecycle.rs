@@ -290,7 +290,6 @@ fn an_end_that_is_never_told_does_not_hold_next() {
         for n in 1..=2 {
             let invoked = scene.platform.invoke(&json!({ "n": n }), Duration::from_secs(1)).unwrap();
             assert_eq!(invoked.status, Status::Success, "{n}");
-            assert_eq!(scene.arrived(n), ONCE, "{n}");
         }
         scene.shutdown();
         assert_eq!([scene.arrived(1), scene.arrived(2)], [ONCE; 2]);
