@@ -76,7 +76,9 @@ fn may_be_object(inner: &str) -> bool {
 fn object<'a>(text: &'a str, original: Text<'a>, cut: &'a mut String) -> Option<Line<'a>> {
     let names = ["ddtags", "message", "level", "status", "requestId", "AWSRequestId"];
     let [tags, message, level, status, own_id, aws_id] = members(text, names)?;
-    let request_id = own_id.and_then(string).or_else(|| aws_id.and_then(string));
+    // Loggers write the field outside an invocation too, then without an id.
+    let id = |raw: Option<&'a str>| raw.and_then(string).filter(|id| !id.is_empty());
+    let request_id = id(own_id).or_else(|| id(aws_id));
     let outer_level = level_of(level, status);
     if let Some((raw, tags)) = tags.and_then(|raw| Some((raw, string(raw)?))) {
         cut_member(text, raw, cut);
@@ -201,6 +203,8 @@ mod tests {
             ["info", "", "r1"],
         );
         check(r#"{"requestId":1,"AWSRequestId":"r2"}"#, r#"{"requestId":1,"AWSRequestId":"r2"}"#, ["info", "", "r2"]);
+        check(r#"{"requestId":"","AWSRequestId":"r2"}"#, r#"{"requestId":"","AWSRequestId":"r2"}"#, ["info", "", "r2"]);
+        check(r#"{"requestId":""}"#, r#"{"requestId":""}"#, ["info", "", "-"]);
         check(r#"{"\u0064dtags":"a:1"}"#, r#"{"\u0064dtags":"a:1"}"#, ["info", "a:1", "-"]);
         check("{}", "{}", ["info", "", "-"]);
     }
