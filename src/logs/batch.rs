@@ -13,6 +13,7 @@ use super::entry::Entry;
 use super::frame::Frame;
 use crate::config::Config;
 use crate::diag::counters::{self, Counter};
+use crate::diag::repeat::Repeat;
 use crate::forwarder::{Encoding, Payload, Route};
 use crate::lambda::Tags;
 
@@ -43,6 +44,8 @@ pub struct Batches {
     entry: Vec<u8>,
     /// Whether a flush was asked for and the budget has not been below half since.
     pressed: bool,
+    /// What the user was told of lost logs.
+    told: Repeat,
 }
 
 #[derive(Default)]
@@ -67,6 +70,7 @@ impl Batches {
             sealed: VecDeque::new(),
             entry: Vec::new(),
             pressed: false,
+            told: Repeat::default(),
         }
     }
 
@@ -115,6 +119,11 @@ impl Batches {
         pressed && !asked
     }
 
+    /// Asks for a flush again: nobody heard it.
+    pub fn press_again(&mut self) {
+        self.pressed = false;
+    }
+
     /// Bytes of sealed batches.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -143,12 +152,16 @@ impl Batches {
     }
 
     fn enforce_budget(&mut self) {
-        let mut waiting = self.waiting();
+        let (mut waiting, mut dropped) = (self.waiting(), 0);
         while waiting > BUDGET
             && let Some(oldest) = self.sealed.pop_front()
         {
             waiting -= oldest.body.len();
-            counters::add(Counter::LogsOverflow, u64::from(oldest.items));
+            dropped += u64::from(oldest.items);
+        }
+        counters::add(Counter::LogsOverflow, dropped);
+        if let Some(dropped) = self.told.add(dropped) {
+            log::warn!("{dropped} logs so far were dropped: more wait to be sent than there is room for");
         }
     }
 }

@@ -114,6 +114,8 @@ fn the_budget_drops_the_oldest_and_asks_once() {
     // Once all is gone, it may ask again.
     assert!(!batches.take_pressure());
     (0..20_u64).for_each(|i| batches.push(&entry(&noise(900_000, i))));
+    assert!(batches.take_pressure() && !batches.take_pressure());
+    batches.press_again();
     assert!(batches.take_pressure());
 }
 
