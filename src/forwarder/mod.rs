@@ -22,6 +22,7 @@ use crossbeam_channel::{Receiver, Sender};
 pub use client::Client;
 
 use crate::config::Signal;
+use crate::diag::counters::{Counter, add};
 
 /// A connection that was idle for longer is not used again: the environment was probably frozen meanwhile, and what
 /// lies between us and the intake may have forgotten it without a word.
@@ -154,6 +155,10 @@ impl Lane {
             },
             LaneState::Unused(_) | LaneState::Broken => payloads,
         };
+        if ticket.last {
+            // There is no later flush that could take them.
+            add(Counter::PayloadsUnsent, rest.len() as u64);
+        }
         let kept = u32::try_from(rest.len()).unwrap_or(u32::MAX);
         let _ = self.done.try_send(FlushDone { signal: self.signal, id: ticket.id, sent: 0, kept });
         if rest.is_empty() { Ok(()) } else { Err(rest) }
