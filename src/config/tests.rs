@@ -331,6 +331,16 @@ fn lists_of_names() {
     let (c, said) = load(&[("DD_HISTOGRAM_AGGREGATES", "MAX mean min")], "");
     assert_eq!((c.histogram_aggregates, said.len()), (vec!["max".to_owned(), "min".to_owned()], 1));
     assert_eq!(load(&[], "histogram_percentiles: ['0.29', 0.5]").0.histogram_percentiles, [29, 50]);
+    for (name, value) in [
+        ("DD_HISTOGRAM_AGGREGATES", "max,min,MAX"),
+        ("DD_HISTOGRAM_PERCENTILES", "0.5 0.50,0.99"),
+        ("DD_LOGS_CONFIG_LAMBDA_LOGS_TYPE", "function platform Function"),
+    ] {
+        let (c, said) = load(&[(name, value)], "");
+        assert!(said.is_empty(), "{said:?}");
+        let lengths = (c.histogram_aggregates.len(), c.histogram_percentiles.len(), c.logs_types.len());
+        assert!([(2, 1, 3), (4, 2, 3), (4, 1, 2)].contains(&lengths), "{name}: {lengths:?}");
+    }
 }
 
 #[test]
