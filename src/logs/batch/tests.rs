@@ -6,7 +6,7 @@ use crate::logs::testing::{config, logs};
 use proptest::prelude::*;
 
 fn entry<'a>(text: &'a str) -> Entry<'a> {
-    Entry { time_ms: 1, level: Level::Info, text: Text::Plain(text), request_id: Some("r"), tags: "" }
+    Entry { time_ms: 1, level: Level::Info, text: Text::Plain(text), request_id: Some("r"), tags: "", durable: None }
 }
 
 /// Text that compresses badly, `len` bytes of it.
