@@ -118,6 +118,8 @@ fn an_answer_before_the_end_of_the_request_is_read() {
     let (config, tls) = tls_config();
     let server = thread::spawn(move || {
         let socket = listener.accept().unwrap().0;
+        // Or the answer waits behind the session tickets and is thrown away by the close.
+        socket.set_nodelay(true).unwrap();
         refuse(&mut StreamOwned::new(ServerConnection::new(config).unwrap(), socket));
     });
     let target = target(&format!("https://localhost:{port}"));
