@@ -43,7 +43,11 @@ fn logs_metrics_and_traces_of_one_invocation_arrive() {
         println!("{:?}", received.problems());
         let down = platform.shutdown("spindown");
         println!("{down:?}");
-        for log in intake.received().logs { println!("{log:?}") }
-        for event in platform.telemetry().history() { println!("{event}") }
+        for log in intake.received().logs {
+            println!("{log:?}")
+        }
+        for event in platform.telemetry().history() {
+            println!("{event}")
+        }
     });
 }
