@@ -155,7 +155,7 @@ impl<'a> Reader<'a> {
         fault.at(self.at)
     }
 
-    // `peek`, `take` and `text` are a fifth of the time of a span, and optimised for size they would be calls.
+    // `peek`, `take` and `text` run for every string of a span; optimised for size they would be calls.
     #[inline(always)]
     fn peek(&self) -> Result<u8, Fault> {
         self.bytes.get(self.at).copied().ok_or(Fault::Truncated)
