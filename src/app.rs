@@ -71,6 +71,7 @@ pub fn run(argv0: Option<&OsStr>) -> ExitCode {
         return ExitCode::FAILURE;
     };
     logger::init(log::LevelFilter::Info);
+    logger::report_panics();
     let (events, inbox) = bounded(EVENTS);
     let (subscribe, subscription) = bounded(1);
     let (permits, permitted) = bounded(1);
