@@ -453,6 +453,16 @@ fn what_lambda_says() {
 }
 
 #[test]
+fn buffers_shrink_with_the_function() {
+    for (memory, expected) in
+        [("", 1000), ("many", 1000), ("128", 1000), (" 1 ", 512), ("0", 0), ("18446744073709551615", 1000)]
+    {
+        let lambda = LambdaEnv { memory_size: memory.to_owned(), ..LambdaEnv::default() };
+        assert_eq!(lambda.share(1000, 2048), expected, "{memory}");
+    }
+}
+
+#[test]
 fn the_debug_print_hides_what_may_be_secret() {
     let commit = "a".repeat(40);
     let lines = debug_environment(&env(&[

@@ -22,7 +22,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 pub use client::Client;
 
-use crate::config::Signal;
+use crate::config::{LambdaEnv, Signal};
 use crate::diag::counters::{Counter, add};
 
 /// A connection that was idle for longer is not used again: the environment was probably frozen meanwhile, and what
@@ -31,15 +31,15 @@ const STALE_AFTER: Duration = Duration::from_secs(20);
 
 /// Bytes that an endpoint's outbox keeps between flushes. The bodies are compressed, about ten to one, and
 /// shared by the endpoints of a signal: the limits hold minutes of an outage for a busy function, together 36 MiB.
-/// In small functions they shrink with its memory (`memory_mb`, as Lambda tells it), to 11 % of it altogether.
-fn retained_max(signal: Signal, memory_mb: &str) -> usize {
+/// In small functions they shrink with its memory, to 11 % of it altogether.
+fn retained_max(signal: Signal, lambda: &LambdaEnv) -> usize {
     const MIB: usize = 1024 * 1024;
-    let (limit, share) = match signal {
+    let (limit, part) = match signal {
         Signal::Logs => (8 * MIB, 32),
         Signal::Metrics => (4 * MIB, 64),
         Signal::Traces => (24 * MIB, 16),
     };
-    memory_mb.trim().parse().map_or(limit, |mb: usize| limit.min(mb.saturating_mul(MIB) / share))
+    lambda.share(limit, part)
 }
 
 /// Which intake a payload is for.

@@ -68,7 +68,8 @@ fn budgets_shrink_with_the_function() {
         ("many", 8, 4, 24),
         ("18446744073709551615", 8, 4, 24),
     ] {
-        let of = |signal| retained_max(signal, memory) / MIB;
+        let lambda = LambdaEnv { memory_size: memory.to_owned(), ..LambdaEnv::default() };
+        let of = |signal| retained_max(signal, &lambda) / MIB;
         assert_eq!((of(Signal::Logs), of(Signal::Metrics), of(Signal::Traces)), (logs, metrics, traces), "{memory}");
     }
 }

@@ -43,7 +43,7 @@ pub fn run(worker: Worker) {
 }
 
 fn outboxes(targets: Vec<Target>, signal: Signal, config: &Config) -> Vec<Outbox> {
-    let budget = retained_max(signal, &config.lambda.memory_size);
+    let budget = retained_max(signal, &config.lambda);
     targets.into_iter().map(|target| Outbox::new(target, budget)).collect()
 }
 

@@ -23,10 +23,11 @@ use crate::forwarder::{FlushTicket, Lane, Payload};
 use crate::lambda::{self, Tags};
 use crate::sys;
 
-/// Bytes of aggregates, events and service checks: some 60,000 contexts of usual size.
-const BUDGET: usize = 20 << 20;
-/// Bytes of compressed payloads that wait for a flush or that the lane gave back.
-const KEPT: usize = 4 << 20;
+/// Bytes of aggregates, events and service checks, some 60,000 contexts of usual size, and the part of the function's
+/// memory that is the limit if it is less.
+const BUDGET: (usize, usize) = (20 << 20, 16);
+/// The same for compressed payloads that wait for a flush or that the lane gave back.
+const KEPT: (usize, usize) = (4 << 20, 64);
 /// What an event or a service check costs beside its texts.
 const LINE: usize = 256;
 
@@ -48,8 +49,9 @@ pub struct Agent {
 pub fn run(agent: Agent) {
     let Agent { config, tags, inbox, events, lane } = agent;
     let settings = Settings::new(&config);
-    let state = State::new(Base::new(&settings, &tags), settings, BUDGET);
-    serve(state, Outlet::new(lane), inbox, &events);
+    let share = |(limit, part)| config.lambda.share(limit, part);
+    let state = State::new(Base::new(&settings, &tags), settings, share(BUDGET));
+    serve(state, Outlet::new(lane, share(KEPT)), inbox, &events);
 }
 
 fn serve(mut state: State, mut outlet: Outlet, inbox: Receiver<Message>, events: &Sender<lambda::Event>) {
@@ -252,12 +254,14 @@ struct Outlet {
     lane: Lane,
     /// Oldest first.
     kept: VecDeque<Payload>,
+    /// Bytes that `kept` may take.
+    budget: usize,
     told: Repeat,
 }
 
 impl Outlet {
-    fn new(lane: Lane) -> Self {
-        Self { lane, kept: VecDeque::new(), told: Repeat::default() }
+    fn new(lane: Lane, budget: usize) -> Self {
+        Self { lane, kept: VecDeque::new(), budget, told: Repeat::default() }
     }
 
     fn hold(&mut self, payloads: Vec<Payload>) {
@@ -280,7 +284,7 @@ impl Outlet {
     fn trim(&mut self) {
         let mut bytes: usize = self.kept.iter().map(|payload| payload.body.len()).sum();
         let mut dropped = 0_u64;
-        while bytes > KEPT
+        while bytes > self.budget
             && let Some(oldest) = self.kept.pop_front()
         {
             bytes -= oldest.body.len();

@@ -153,7 +153,7 @@ fn flushes_reach_the_lane_and_what_it_gives_back_is_kept() {
     let (tx, rx) = bounded(16);
     let (events, _inbox) = bounded(1);
     let thread = std::thread::spawn(move || {
-        serve(state(1 << 20), Outlet::new(lane), rx, &events);
+        serve(state(1 << 20), Outlet::new(lane, KEPT.0), rx, &events);
     });
     // Nothing to send: answered by the lane, and no worker is started.
     tx.send(Message::Flush(ticket(1))).unwrap();
@@ -182,9 +182,9 @@ fn flushes_reach_the_lane_and_what_it_gives_back_is_kept() {
 fn kept_payloads_are_bounded_by_dropping_the_oldest() {
     let (done, _answers) = unbounded();
     let lane = Lane::new(Signal::Metrics, done, Box::new(|_| false));
-    let mut outlet = Outlet::new(lane);
+    let mut outlet = Outlet::new(lane, KEPT.0);
     for i in 0..10_u32 {
-        let body = vec![0; KEPT / 4];
+        let body = vec![0; KEPT.0 / 4];
         let encoding = crate::forwarder::Encoding::Zstd;
         outlet.flush(ticket(1), vec![Payload { route: Route::Series, encoding, body, items: i, headers: Vec::new() }]);
     }
