@@ -5,7 +5,7 @@
 //! on the worker's thread, and only when a connection is opened.
 
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,8 @@ pub struct Client {
     tls: TlsConfig,
     /// Holds the TLS configuration, and with it the session tickets, of all lines.
     dial: Arc<OnceLock<Dial>>,
+    /// Whether the user was told that the primary endpoints' key is refused.
+    key_denied: Arc<AtomicBool>,
 }
 
 type Dial = Box<dyn Connector<Out = Box<dyn Transport>>>;
@@ -63,7 +65,11 @@ impl Client {
     }
 
     pub(super) fn with_tls(tls: TlsConfig) -> Self {
-        Self { tls, dial: Arc::new(OnceLock::new()) }
+        Self { tls, dial: Arc::new(OnceLock::new()), key_denied: Arc::default() }
+    }
+
+    pub(super) fn key_denied(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.key_denied)
     }
 
     /// A line for one worker.
