@@ -31,8 +31,8 @@ function described(span) {
     meta: span.meta,
     metrics: span.metrics,
     meta_struct: Object.keys(span.meta_struct ?? {}).sort(),
-    links: [],
-    events: (span.span_events ?? []).map((event) => event.name),
+    links: (span.span_links ?? JSON.parse(span.meta["_dd.span_links"] ?? "[]")).length,
+    events: (span.span_events ?? JSON.parse(span.meta.events ?? "[]")).map((event) => event.name),
   });
   const numbers = {
     trace_id: BigInt.asUintN(64, BigInt(id(span.trace_id))),
@@ -45,6 +45,7 @@ function described(span) {
   return `{${first.join(",")},${rest.slice(1)}`;
 }
 
+recordSpans();
 console.log("printed while loading");
 
 const actions = {
@@ -149,8 +150,6 @@ const actions = {
 };
 
 exports.handler = async (event) => {
-  if (!exports.recording) recordSpans();
-  exports.recording = true;
   const result = {};
   for (const action of event.do) result[action] = (await actions[action](event)) ?? null;
   return result;
