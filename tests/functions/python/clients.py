@@ -9,7 +9,9 @@ from datetime import datetime, timedelta, timezone
 from datadog.dogstatsd import DogStatsd
 from datadog_lambda.metric import lambda_metric
 from ddtrace import tracer
+from ddtrace.internal import agent as ddtrace_agent
 from ddtrace.internal.writer import NativeWriter
+from ddtrace.llmobs import LLMObs
 
 RECORD = "/tmp/spans.jsonl"
 
@@ -138,6 +140,18 @@ def lines(event):
     print(json.dumps({"level": "WARN", "message": "structured"}))
     if event.get("raise"):
         raise LookupError("order 7 is lost")
+
+
+def agent(event):
+    """What ddtrace learned from the agent."""
+    sampler = tracer._span_aggregator.sampling_processor.sampler
+    return {"info": ddtrace_agent.info(), "rates": {key: s.sample_rate for key, s in sampler._agent_based_samplers.items()}}
+
+
+def llm(event):
+    """A span of LLM Observability, whose content travels in a structure of the span."""
+    with LLMObs.workflow(name="answer") as span:
+        LLMObs.annotate(span=span, input_data="what is in stock?", output_data="nothing", tags={"order": "7"})
 
 
 def handler(event, context):
