@@ -48,7 +48,8 @@ fn spans_of_version_0_5() {
     let events = [event(&["spans"], json!({"many": 50})), event(&["spans", "agent"], json!({}))];
     node("spans_of_version_0_5", &env, &events).run(|ran| {
         check_spans(ran, &[("shop.order", 2), ("shop.item", 50)]);
-        println!("{}", ran.invoked[1].response);
+        // A rate for what has none of its own: dd-trace understood `rate_by_service`.
+        assert_eq!(ran.invoked[1].response["agent"], json!(["service:,env:"]));
     });
 }
 
@@ -107,8 +108,8 @@ fn the_flush_that_the_library_asks_for_in_local_tests() {
     let session = node("the_flush_that_the_library_asks_for_in_local_tests", &env, &events);
     // As under AWS's emulator: nothing else tells the end of the invocation.
     Session { telemetry: TelemetryMode::NotSupported, ..session }.run(|ran| {
-        let wrong = spans::differences(&ran.made, &ran.at_its_end, NORMAL);
-        assert!(wrong.is_empty(), "{wrong:#?}");
+        // The library sends the load of the modules only after that.
+        assert_eq!(ran.spans_at_its_end("shop."), (4, 4));
         assert_eq!(ran.at_its_end.sketch_points("js.lambda").map(|point| point.cnt).sum::<i64>(), 2);
     });
 }

@@ -103,10 +103,14 @@ impl Session<'_> {
             })
         };
         let invoked: Vec<Invoked> = self.events.iter().map(&mut invoke).collect();
+        for (event, invoked) in self.events.iter().zip(&invoked) {
+            let expected = if event["raise"] == true { Status::Error } else { Status::Success };
+            assert_eq!(invoked.status, expected, "{invoked:#?}");
+        }
         let made = spans_made();
         if self.telemetry != TelemetryMode::Real {
             // Nobody holds the invocation's end for the flush then, so it may be still under way.
-            intake.wait_for(LIMIT, |received| received.spans().count() >= made.len());
+            intake.wait_for(LIMIT, |received| received.spans().next().is_some() && !received.sketches.is_empty());
         }
         let at_its_end = intake.received();
         let down = platform.shutdown("spindown").expect("there is an extension");
@@ -122,7 +126,7 @@ impl Session<'_> {
 
     fn options(&self, intake: &Intake) -> Options {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let (runtime, runtime_name, mut function_env) = match self.language {
+        let (runtime, runtime_name, function_env) = match self.language {
             Language::Python => {
                 let python = made(runtimes::made_python());
                 (Runtime::python(python, TASK_ROOT), "python3.11", runtimes::handler_env("clients.handler"))
@@ -175,6 +179,13 @@ impl Ran {
     pub fn result(&self, action: &str) -> &Value {
         assert_eq!(self.invoked[0].status, Status::Success, "{}", self.invoked[0].response);
         &self.invoked[0].response[action]
+    }
+
+    /// How many spans with a name that starts with `prefix` were made, and how many of them had arrived when the last
+    /// invocation was over.
+    pub fn spans_at_its_end(&self, prefix: &str) -> (usize, usize) {
+        let made = self.made.iter().filter(|span| span["name"].as_str().is_some_and(|name| name.starts_with(prefix)));
+        (made.count(), self.at_its_end.spans().filter(|span| span.name.starts_with(prefix)).count())
     }
 
     /// The logs whose text has `part` in it.

@@ -112,7 +112,8 @@ impl Comparison<'_> {
         let (made, span) = (&self.made["metrics"], self.span);
         for (key, value) in made.as_object().into_iter().flatten() {
             let arrived = span.metrics.get(key).map_or("(missing)".into(), f64::to_string);
-            self.equal(&format!("metric {key}"), &value.as_f64().unwrap_or(f64::NAN).to_string(), &arrived);
+            let exact = value.as_str().and_then(|digits| digits.parse::<f64>().ok()).unwrap_or(f64::NAN);
+            self.equal(&format!("metric {key}"), &exact.to_string(), &arrived);
         }
         let new = span.metrics.keys().filter(|key| made.get(key).is_none());
         for key in new.filter(|key| !ADDED_METRICS.contains(&key.as_str())) {

@@ -29,7 +29,7 @@ function described(span) {
     kind: span.type ?? "",
     error: span.error,
     meta: span.meta,
-    metrics: span.metrics,
+    metrics: Object.fromEntries(Object.entries(span.metrics).map(([key, value]) => [key, String(value)])),
     meta_struct: Object.keys(span.meta_struct ?? {}).sort(),
     links: (span.span_links ?? JSON.parse(span.meta["_dd.span_links"] ?? "[]")).length,
     events: (span.span_events ?? JSON.parse(span.meta.events ?? "[]")).map((event) => event.name),

@@ -43,7 +43,7 @@ def described(span):
         "duration": span.duration_ns,
         "error": span.error,
         "meta": dict(span._get_str_attributes()),
-        "metrics": dict(span._get_numeric_attributes()),
+        "metrics": {key: repr(value) for key, value in span._get_numeric_attributes().items()},  # every digit
         "meta_struct": sorted(span._get_meta_structs()),
         "links": len(span._get_links()),
         "events": [event.name for event in span._get_events()],
