@@ -43,7 +43,7 @@ pub fn run(worker: Worker) {
 }
 
 fn outboxes(targets: Vec<Target>, signal: Signal, config: &Config, client: &Client) -> Vec<Outbox> {
-    let budget = retained_max(signal, &config.lambda.memory_size);
+    let budget = retained_max(signal, &config.lambda);
     let outbox = |target: Target| {
         // Every signal has the primary endpoint's key; each additional endpoint has its own.
         let primary = target.key_setting == endpoints::PRIMARY_KEY;
