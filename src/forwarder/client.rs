@@ -6,7 +6,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use ureq::config::Config as HttpConfig;
@@ -45,6 +45,8 @@ pub struct Client {
     tls: TlsConfig,
     /// Holds the TLS configuration, and with it the session tickets, of all lines.
     dial: Arc<Dial>,
+    /// Whether the user was told that the primary endpoints' key is refused.
+    key_denied: Arc<AtomicBool>,
 }
 
 type Dial = Box<dyn Connector<Out = Box<dyn Transport>>>;
@@ -63,7 +65,11 @@ impl Client {
     }
 
     pub(super) fn with_tls(tls: TlsConfig) -> Self {
-        Self { tls, dial: Arc::new(dial()) }
+        Self { tls, dial: Arc::new(dial()), key_denied: Arc::default() }
+    }
+
+    pub(super) fn key_denied(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.key_denied)
     }
 
     /// A line for one worker.
