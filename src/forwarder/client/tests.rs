@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::thread;
 
 use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
-use ureq::tls::{Certificate, RootCerts};
+use ureq::tls::Certificate;
 
 use super::super::endpoints::tests::{payload, target};
 use super::super::{Encoding, Route};
@@ -55,8 +55,7 @@ fn https_server(connections: usize) -> (String, Certificate<'static>, thread::Jo
 #[test]
 fn fresh_connections_resume_their_tls_session() {
     let (url, ca, server) = https_server(3);
-    let tls = TlsConfig::builder().root_certs(RootCerts::Specific(Arc::new(vec![ca]))).build();
-    let client = Client::with_tls(tls);
+    let client = Client::with_roots(RootCerts::Specific(Arc::new(vec![ca])));
     let payload = payload(Route::Traces, Encoding::Zstd);
     let attempt = Attempt { timeout: Duration::from_secs(20), fresh: true };
     let mut line = client.line();
@@ -72,7 +71,7 @@ fn fresh_connections_resume_their_tls_session() {
 #[test]
 fn an_unknown_authority_is_a_failure_before_anything_is_sent() {
     let (url, _, server) = https_server(1);
-    let client = Client::with_tls(TlsConfig::default());
+    let client = Client::with_roots(RootCerts::WebPki);
     let attempt = Attempt { timeout: Duration::from_secs(20), fresh: true };
     let outcome = client.line().post(&target(&url), &payload(Route::Logs, Encoding::Zstd), attempt);
     let Outcome::Failed(failure) = outcome else { panic!("{outcome:?}") };
