@@ -13,7 +13,7 @@ use ureq::config::Config as HttpConfig;
 use ureq::http::Response;
 use ureq::http::header::RETRY_AFTER;
 use ureq::http::uri::Uri;
-use ureq::tls::TlsConfig;
+use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::time::{Duration as Span, Instant as Moment};
 use ureq::unversioned::transport::{
@@ -25,7 +25,7 @@ use super::early::EarlyAnswers;
 use super::endpoints::{AGENT, Target};
 use super::outbox::{Attempt, Stamp, Wire};
 use super::outcome::{self, Outcome};
-use super::{Payload, STALE_AFTER};
+use super::{Payload, STALE_AFTER, tls};
 use crate::config::Config;
 use crate::diag::counters::{Counter, count};
 use crate::sys::clock;
@@ -61,10 +61,11 @@ impl Client {
     /// A client as the settings say. Reads no file, opens nothing and builds no TLS state.
     #[must_use]
     pub fn new(_config: &Config) -> Self {
-        Self::with_tls(TlsConfig::default())
+        Self::with_roots(RootCerts::WebPki)
     }
 
-    pub(super) fn with_tls(tls: TlsConfig) -> Self {
+    fn with_roots(roots: RootCerts) -> Self {
+        let tls = TlsConfig::builder().root_certs(roots).unversioned_rustls_crypto_provider(tls::provider()).build();
         Self { tls, dial: Arc::new(dial()), key_denied: Arc::default() }
     }
 

@@ -5,7 +5,7 @@
 //! within a byte budget, for the next flush.
 //!
 //! [`worker`] runs on the threads `forward-*` and gives each endpoint an outbox with the rules of retrying; `client`
-//! owns connections and timeouts, `endpoints` URLs and headers, `outcome` the meaning of answers, `notice` what the
+//! owns connections and timeouts, `tls` their algorithms, `endpoints` URLs and headers, `outcome` the meaning of answers, `notice` what the
 //! user is told. A flush answers once, within its deadline, whatever the intakes do.
 
 mod client;
@@ -14,6 +14,7 @@ mod endpoints;
 mod notice;
 mod outbox;
 mod outcome;
+mod tls;
 pub mod worker;
 
 use std::time::{Duration, Instant};

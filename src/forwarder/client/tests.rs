@@ -5,14 +5,14 @@ use std::net::TcpListener;
 use std::thread;
 
 use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
-use ureq::tls::{Certificate, RootCerts};
+use ureq::tls::Certificate;
 
 use super::super::endpoints::tests::{payload, target};
 use super::super::{Encoding, Route};
 use super::*;
 
 /// A server's TLS configuration and the certificate to trust.
-fn tls_config() -> (Arc<ServerConfig>, TlsConfig) {
+fn tls_config() -> (Arc<ServerConfig>, RootCerts) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -23,7 +23,7 @@ fn tls_config() -> (Arc<ServerConfig>, TlsConfig) {
         .with_single_cert(vec![made.cert.der().clone()], key)
         .unwrap();
     let ca = Certificate::from_der(made.cert.der()).to_owned();
-    (Arc::new(server), TlsConfig::builder().root_certs(RootCerts::Specific(Arc::new(vec![ca]))).build())
+    (Arc::new(server), RootCerts::Specific(Arc::new(vec![ca])))
 }
 
 /// A listener on loopback and its port.
@@ -68,9 +68,9 @@ const ATTEMPT: Attempt = Attempt { timeout: Duration::from_secs(20), fresh: true
 #[test]
 fn fresh_connections_resume_their_tls_session() {
     let (listener, port) = listen();
-    let (config, tls) = tls_config();
+    let (config, roots) = tls_config();
     let server = thread::spawn(move || serve(&listener, &config, 3));
-    let client = Client::with_tls(tls);
+    let client = Client::with_roots(roots);
     let (target, payload) = (target(&format!("https://localhost:{port}")), payload(Route::Traces, Encoding::Zstd));
     let mut line = client.line();
     for _ in 0..2 {
@@ -88,7 +88,7 @@ fn an_unknown_authority_is_a_failure_before_anything_is_sent() {
     let (config, _) = tls_config();
     let server = thread::spawn(move || serve(&listener, &config, 1));
     let target = target(&format!("https://localhost:{port}"));
-    let client = Client::with_tls(TlsConfig::default());
+    let client = Client::with_roots(RootCerts::WebPki);
     let outcome = client.line().post(&target, &payload(Route::Logs, Encoding::Zstd), ATTEMPT);
     let Outcome::Failed(failure) = outcome else { panic!("{outcome:?}") };
     assert_eq!(failure.progress, outcome::Progress::Unconnected);
@@ -109,13 +109,13 @@ fn an_answer_before_the_end_of_the_request_is_read() {
 
     let (listener, port) = listen();
     let server = thread::spawn(move || refuse(&mut listener.accept().unwrap().0));
-    let client = Client::with_tls(TlsConfig::default());
+    let client = Client::with_roots(RootCerts::WebPki);
     let target_ = target(&format!("http://127.0.0.1:{port}"));
     assert_eq!(client.line().post(&target_, &large(), ATTEMPT), Outcome::Denied(403));
     server.join().unwrap();
 
     let (listener, port) = listen();
-    let (config, tls) = tls_config();
+    let (config, roots) = tls_config();
     let server = thread::spawn(move || {
         let socket = listener.accept().unwrap().0;
         // Or the answer waits behind the session tickets and is thrown away by the close.
@@ -123,6 +123,6 @@ fn an_answer_before_the_end_of_the_request_is_read() {
         refuse(&mut StreamOwned::new(ServerConnection::new(config).unwrap(), socket));
     });
     let target = target(&format!("https://localhost:{port}"));
-    assert_eq!(Client::with_tls(tls).line().post(&target, &large(), ATTEMPT), Outcome::Denied(403));
+    assert_eq!(Client::with_roots(roots).line().post(&target, &large(), ATTEMPT), Outcome::Denied(403));
     server.join().unwrap();
 }
