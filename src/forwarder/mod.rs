@@ -9,6 +9,7 @@
 //! user is told. A flush answers once, within its deadline, whatever the intakes do.
 
 mod client;
+mod early;
 mod endpoints;
 mod notice;
 mod outbox;

@@ -37,14 +37,20 @@ pub fn run(worker: Worker) {
     for endpoint in &bad {
         log::error!("{endpoint}");
     }
-    let mut outboxes = outboxes(targets, signal, &config);
+    let mut outboxes = outboxes(targets, signal, &config, &client);
     let mut line = client.line();
     serve(signal, &jobs, &done, &mut outboxes, &mut line, config.flush_timeout);
 }
 
-fn outboxes(targets: Vec<Target>, signal: Signal, config: &Config) -> Vec<Outbox> {
+fn outboxes(targets: Vec<Target>, signal: Signal, config: &Config, client: &Client) -> Vec<Outbox> {
     let budget = retained_max(signal, &config.lambda.memory_size);
-    targets.into_iter().map(|target| Outbox::new(target, budget)).collect()
+    let outbox = |target: Target| {
+        // Every signal has the primary endpoint's key; each additional endpoint has its own.
+        let primary = target.key_setting == endpoints::PRIMARY_KEY;
+        let key_denied = if primary { client.key_denied() } else { Arc::default() };
+        Outbox::new(target, budget, key_denied)
+    };
+    targets.into_iter().map(outbox).collect()
 }
 
 fn serve(

@@ -39,7 +39,7 @@ fn jobs(ids: &[u64], payloads: usize) -> Receiver<Job> {
 
 fn answers(wire: &mut Hosts, hosts: &[&str], ids: &[u64], payloads: usize) -> Vec<(u64, u32, u32)> {
     let (tx, rx) = crossbeam_channel::bounded(ids.len());
-    let mut outboxes: Vec<_> = hosts.iter().map(|host| Outbox::new(target(host), 10_000)).collect();
+    let mut outboxes: Vec<_> = hosts.iter().map(|host| Outbox::new(target(host), 10_000, Arc::default())).collect();
     serve(Signal::Logs, &jobs(ids, payloads), &tx, &mut outboxes, wire, Duration::from_secs(5));
     drop(tx);
     rx.iter().map(|done| (done.id, done.sent, done.kept)).collect()
