@@ -158,7 +158,7 @@ pub const TABLE: &[Row] = &[
         env: &["SERVERLESS_FLUSH_STRATEGY"],
         yaml: &["serverless_flush_strategy"],
         default: "default",
-        form: "default; end; end,<ms>; periodically,<ms>; continuously,<ms>",
+        form: "default; end; end,MS; periodically,MS; continuously,MS with MS in milliseconds",
         doc: "When data is sent.",
         read: |c, v| put(&mut c.flush_strategy, v.with(parse::flush_strategy)),
         ..PLAIN

@@ -54,7 +54,13 @@ pub fn run(rounds: u32) -> Vec<Figure> {
 }
 
 /// Encodes a body and gives all its pieces to `sink`; panics if it is not taken whole.
-pub fn encode(pipeline: &mut Pipeline, body: &[u8], format: Format, tagging: &Tagging, sink: &mut dyn FnMut(Piece<'_>)) {
+pub fn encode(
+    pipeline: &mut Pipeline,
+    body: &[u8],
+    format: Format,
+    tagging: &Tagging,
+    sink: &mut dyn FnMut(Piece<'_>),
+) {
     let headers = TracerHeaders { lang: "python".into(), client_computed_top_level: true, ..TracerHeaders::default() };
     let mut tally = Tally::default();
     let request = Request { headers: &headers, tagging, now: EPOCH_NS, full: sink };
@@ -213,7 +219,11 @@ impl Span {
 
     /// Every fifth tag is a number that differs from span to span; the others repeat.
     fn value(&self, tag: u64) -> String {
-        if tag.is_multiple_of(5) { format!("{:016x}", mix(self.random ^ tag)) } else { format!("value of tag {tag} {}", self.random % 4) }
+        if tag.is_multiple_of(5) {
+            format!("{:016x}", mix(self.random ^ tag))
+        } else {
+            format!("value of tag {tag} {}", self.random % 4)
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::thread;
 
 use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
-use ureq::tls::Certificate;
+use ureq::tls::{Certificate, RootCerts};
 
 use super::super::endpoints::tests::{payload, target};
 use super::super::{Encoding, Route};
