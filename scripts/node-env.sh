@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Node libraries that the lab's tests drive thimble with, and prints the folder that holds node_modules.
 # Idempotent, under the target directory. What it does goes to standard error. Exit 3: Node or npm is missing.
+#   scripts/node-env.sh [--made]   with --made it only looks: exit 3 when there is none yet
 set -euo pipefail
 
 pins=(hot-shots@17.1.1 dd-trace@5.132.0 datadog-lambda-js@12.143.0)
@@ -21,6 +22,10 @@ hash=$(printf '%s\n' "$(node --version)" "${pins[@]}" | sha256sum | cut -c1-12)
 mkdir -p "$target/lab/node"
 folder=$(cd "$target/lab/node" && pwd)
 if [ "$(cat "$folder/complete" 2>/dev/null)" != "$hash" ]; then
+    if [ "${1:-}" = --made ]; then
+        say "the Node environment of the tests is not made yet; \`make test\` or scripts/node-env.sh makes it"
+        exit 3
+    fi
     exec 9>"$target/lab/node-env.lock"
     flock 9
     if [ "$(cat "$folder/complete" 2>/dev/null)" != "$hash" ]; then

@@ -2,6 +2,7 @@
 # Makes the virtual environment that the lab's Python functions run in, and prints its interpreter's path.
 # Idempotent: one environment per set of pins and per interpreter, under the target directory. What it does goes to
 # standard error, so that standard output is the path alone. Exit 3: Python or its parts are missing, and it says which.
+#   scripts/python-env.sh [--made]   with --made it only looks: exit 3 when there is none yet
 set -euo pipefail
 
 pins=(awslambdaric==4.2.2 datadog_lambda==8.130.0 ddtrace==4.16.0 datadog==0.56.0)
@@ -29,6 +30,10 @@ hash=$(printf '%s\n' "$version" "${pins[@]}" | sha256sum | cut -c1-12)
 mkdir -p "$target/lab"
 venv=$(cd "$target/lab" && pwd)/venv-$hash
 if [ ! -e "$venv/complete" ]; then
+    if [ "${1:-}" = --made ]; then
+        say "the Python environment of the tests is not made yet; \`make test\` or scripts/python-env.sh makes it"
+        exit 3
+    fi
     exec 9>"$target/lab/python-env.lock"
     flock 9
     if [ ! -e "$venv/complete" ]; then

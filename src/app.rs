@@ -42,8 +42,9 @@ const DEEP_STACK: usize = 512 * 1024;
 /// Stack of a thread that reads a socket or a channel and hands on.
 const FLAT_STACK: usize = 96 * 1024;
 
-/// The coordinator's inbox: more events than any burst of telemetry has platform events.
-const EVENTS: usize = 1024;
+/// The coordinator's inbox: more than all platform events of the invocations in one delivery. Every place is written to
+/// when the channel is made: 22 KB.
+const EVENTS: usize = 128;
 /// Deliveries waiting for the logs agent. Their bytes are bounded by the daemon's body budget.
 const DELIVERIES: usize = 256;
 /// Batches of samples waiting for the metrics agent, of 64 KiB at most each.
@@ -73,6 +74,7 @@ pub fn run(argv0: Option<&OsStr>) -> ExitCode {
         return ExitCode::FAILURE;
     };
     logger::init(log::LevelFilter::Info);
+    logger::report_panics();
     let (events, inbox) = bounded(EVENTS);
     let (subscribe, subscription) = bounded(1);
     let (permits, permitted) = bounded(1);

@@ -9,15 +9,23 @@ use std::process::{Command, Stdio};
 /// # Errors
 /// Why there is none, for people.
 pub fn python() -> Result<PathBuf, String> {
-    run("python-env.sh")
+    run("python-env.sh", &[])
 }
 
-/// The folder that holds `node_modules`.
+/// The interpreter of the Python environment, if it was made before.
 ///
 /// # Errors
-/// Why there is none, for people.
-pub fn node_modules() -> Result<PathBuf, String> {
-    run("node-env.sh")
+/// What makes it, or why that cannot be, for people.
+pub fn made_python() -> Result<PathBuf, String> {
+    run("python-env.sh", &["--made"])
+}
+
+/// The folder that holds `node_modules`, if it was made before.
+///
+/// # Errors
+/// What makes it, or why that cannot be, for people.
+pub fn made_node_modules() -> Result<PathBuf, String> {
+    run("node-env.sh", &["--made"])
 }
 
 /// The folder of a function under `tests/functions`.
@@ -30,7 +38,7 @@ pub fn handler_env(handler: &str) -> Vec<(String, String)> {
     vec![("DD_LAMBDA_HANDLER".into(), handler.into()), ("DD_TRACE_ENABLED".into(), "true".into())]
 }
 
-/// The settings of a Node function: the libraries in `folder`, which [`node_modules`] returned, and a path to `node`.
+/// The settings of a Node function: the libraries in `folder`, which [`made_node_modules`] returned, and a path to `node`.
 pub fn node_env(folder: &Path) -> Vec<(String, String)> {
     let modules = folder.join("node_modules").to_string_lossy().into_owned();
     let path = std::env::var("PATH").unwrap_or_default();
@@ -39,9 +47,9 @@ pub fn node_env(folder: &Path) -> Vec<(String, String)> {
     env
 }
 
-fn run(script: &str) -> Result<PathBuf, String> {
+fn run(script: &str, arguments: &[&str]) -> Result<PathBuf, String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(script);
-    let output = Command::new("bash").arg(&path).stdin(Stdio::null()).output();
+    let output = Command::new("bash").arg(&path).args(arguments).stdin(Stdio::null()).output();
     let output = output.map_err(|e| format!("{}: {e}", path.display()))?;
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {

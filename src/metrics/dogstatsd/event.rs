@@ -77,7 +77,7 @@ pub struct ServiceCheck {
 /// # Errors
 /// [`Malformed::Header`] if the lengths are missing or do not fit, or the title is empty.
 pub fn event(line: &[u8]) -> Result<Event, Malformed> {
-    let (title, text, fields) = head(line).ok_or(Malformed::Header)?;
+    let [title, text, fields] = head(line).ok_or(Malformed::Header)?;
     let mut event = Event { title: unescape(title), text: unescape(text), ..Event::default() };
     for field in fields.split(|&b| b == b'|') {
         match field {
@@ -104,20 +104,40 @@ pub fn event(line: &[u8]) -> Result<Event, Malformed> {
     Ok(event)
 }
 
-/// Title, text, and the optional fields.
-fn head(line: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+/// Title, text, and the optional fields. The lengths are bytes; where those do not fit they are taken as UTF-16 units,
+/// which hot-shots (Node) sends, and without which its events in other than ASCII would be lost.
+fn head(line: &[u8]) -> Option<[&[u8]; 3]> {
     let line = line.strip_prefix(b"_e{")?;
     let close = line.iter().position(|&b| b == b'}')?;
     let lengths = std::str::from_utf8(&line[..close]).ok()?;
     let (title, text) = lengths.split_once(',')?;
-    let (title, text): (usize, usize) = (title.parse().ok()?, text.parse().ok()?);
+    let (title, text): (usize, usize) = (title.parse().ok().filter(|&length| length > 0)?, text.parse().ok()?);
     let body = line[close + 1..].strip_prefix(b":")?;
-    if title == 0 || body.len() < title.checked_add(text)?.checked_add(1)? || body[title] != b'|' {
-        return None;
-    }
-    let fields = &body[title + 1 + text..];
+    parts(body, title, text).or_else(|| {
+        let title = utf16_bytes(body, title)?;
+        let text = utf16_bytes(body.get(title + 1..)?, text)?;
+        parts(body, title, text)
+    })
+}
+
+/// Cuts title, text and fields by the number of bytes.
+fn parts(body: &[u8], title: usize, text: usize) -> Option<[&[u8]; 3]> {
+    let (title, rest) = body.split_at_checked(title)?;
+    let (text, fields) = rest.strip_prefix(b"|")?.split_at_checked(text)?;
     let fields = if fields.is_empty() { fields } else { fields.strip_prefix(b"|")? };
-    Some((&body[..title], &body[title + 1..title + 1 + text], fields))
+    Some([title, text, fields])
+}
+
+/// How many bytes of `text` are `units` UTF-16 units.
+fn utf16_bytes(text: &[u8], units: usize) -> Option<usize> {
+    let (mut left, mut bytes) = (units, 0);
+    let mut chars = std::str::from_utf8(text).ok()?.chars();
+    while left > 0 {
+        let next = chars.next()?;
+        left = left.checked_sub(next.len_utf16())?;
+        bytes += next.len_utf8();
+    }
+    Some(bytes)
 }
 
 /// Reads a service check; `line` starts with `_sc|`.
@@ -176,6 +196,13 @@ mod tests {
                 with(&|e| (e.title, e.text, e.tags) = ("ti|le".into(), "t|xt".into(), "a".into())),
             ),
             ("_e{6,4}:tïtle|text", with(&|e| e.title = "tïtle".into())),
+            // Lengths in UTF-16 units.
+            ("_e{5,4}:tïtle|text", with(&|e| e.title = "tïtle".into())),
+            (
+                "_e{7,6}:title😀|täxt😀|#a",
+                with(&|e| (e.title, e.text, e.tags) = ("title😀".into(), "täxt😀".into(), "a".into())),
+            ),
+            ("_e{6,6}:title😀|täxt😀", None),
             ("_e{5,4}:title|text|d:1700000000", with(&|e| e.timestamp = Some(1_700_000_000))),
             ("_e{5,4}:title|text|d:soon", Some(base.clone())),
             ("_e{5,4}:title|text|h:box", with(&|e| e.host = "box".into())),

@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::sys;
 use super::options::Program;
@@ -46,6 +46,7 @@ impl Process {
         telemetry: &Telemetry,
         on_exit: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
+        let json = env.iter().any(|(name, value)| name == "AWS_LAMBDA_LOG_FORMAT" && value == "JSON");
         let mut command = Command::new(&program.path);
         command.arg0(&program.argv0).args(&program.arguments).current_dir(&program.directory);
         command.env_clear().envs(env).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -54,7 +55,7 @@ impl Process {
         let outputs = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
         let mut process = Self { pid: child.id(), ended: Arc::default(), pipes: Vec::new() };
         for fd in outputs.into_iter().flatten() {
-            process.pipes.push(Lines::follow(fd, kind, telemetry.clone())?);
+            process.pipes.push(Lines::follow(fd, kind, json, telemetry.clone())?);
         }
         let (ended, pipes) = (process.ended.clone(), process.pipes.clone());
         thread::Builder::new().name("lab-wait".into()).spawn(move || {
@@ -113,16 +114,19 @@ struct Lines {
     pipe: std::fs::File,
     partial: Vec<u8>,
     kind: &'static str,
+    /// Whether a line that is a JSON object becomes one, as with Lambda's JSON log format.
+    json: bool,
     telemetry: Telemetry,
     open: bool,
 }
 
 impl Lines {
     /// Starts the thread that reads the pipe whenever there is something.
-    fn follow(fd: OwnedFd, kind: &'static str, telemetry: Telemetry) -> io::Result<Arc<Mutex<Self>>> {
+    fn follow(fd: OwnedFd, kind: &'static str, json: bool, telemetry: Telemetry) -> io::Result<Arc<Mutex<Self>>> {
         sys::set_nonblocking(fd.as_fd())?;
         let ready = fd.try_clone()?;
-        let lines = Arc::new(Mutex::new(Self { pipe: fd.into(), partial: Vec::new(), kind, telemetry, open: true }));
+        let lines =
+            Arc::new(Mutex::new(Self { pipe: fd.into(), partial: Vec::new(), kind, json, telemetry, open: true }));
         let followed = lines.clone();
         thread::Builder::new().name("lab-lines".into()).spawn(move || {
             loop {
@@ -169,8 +173,10 @@ impl Lines {
 
     /// Emits one line, its newline included as Lambda delivers it.
     fn emit(&self, line: &[u8]) {
-        if !line.is_empty() {
-            self.telemetry.emit(self.kind, json!(String::from_utf8_lossy(line)));
+        if line.is_empty() {
+            return;
         }
+        let object = self.json.then(|| serde_json::from_slice(line).ok().filter(Value::is_object)).flatten();
+        self.telemetry.emit(self.kind, object.unwrap_or_else(|| json!(String::from_utf8_lossy(line))));
     }
 }

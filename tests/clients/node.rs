@@ -1,0 +1,115 @@
+//! The Node libraries: dd-trace, datadog-lambda-js and hot-shots.
+
+use serde_json::{Value, json};
+
+use crate::lab::TelemetryMode;
+use crate::session::{Language, Ran, Session, event};
+use crate::spans;
+
+/// What the agent has to change of the spans that the function makes.
+const NORMAL: &spans::Normal =
+    &[("service", "aws.lambda", "clients-test"), ("meta service", "aws.lambda", "clients-test")];
+
+fn node<'a>(name: &str, env: &'a [(&'a str, &'a str)], events: &'a [Value]) -> Session<'a> {
+    let name = format!("node::{name}");
+    Session { language: Language::Node, name, env, telemetry: TelemetryMode::Real, events }
+}
+
+/// All spans as they were made; those expected were made, with the load of the function's modules.
+fn check_spans(ran: &Ran, expected: &[(&str, usize)]) {
+    let wrong = spans::differences(&ran.made, &ran.received, NORMAL);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    for (name, count) in expected.iter().chain(&[("aws.lambda", 2), ("aws.lambda.load", 1)]) {
+        assert_eq!(ran.made.iter().filter(|span| span["name"] == *name).count(), *count, "{name}");
+    }
+    let failed = ran.received.spans().find(|span| span.name == "shop.check").expect("it was made");
+    let error = ["error.type", "error.message"].map(|key| failed.meta.get(key).map(String::as_str));
+    assert_eq!((failed.error, error), (1, [Some("RangeError"), Some("no stock")]));
+    assert!(failed.meta["error.stack"].contains("clients.js"));
+}
+
+#[test]
+fn spans_arrive_as_dd_trace_made_them() {
+    let raise = json!({"raise": true});
+    let events = [event(&["spans"], json!({"many": 1200})), event(&["spans", "lines"], raise)];
+    node("spans_arrive_as_dd_trace_made_them", &[], &events).run(|ran| {
+        check_spans(ran, &[("shop.order", 2), ("shop.item", 1200)]);
+        let failed = ran.received.spans().filter(|span| span.name == "aws.lambda" && span.error == 1);
+        let types: Vec<_> = failed.map(|span| span.meta["error.type"].as_str()).collect();
+        assert_eq!(types, ["RangeError"]);
+        let (count, sum, ..) = ran.distribution("aws.lambda.enhanced.errors", &["cold_start:false"]);
+        assert_eq!((count, sum), (1, 1.0));
+    });
+}
+
+#[test]
+fn spans_of_version_0_5() {
+    let env = [("DD_TRACE_AGENT_PROTOCOL_VERSION", "0.5")];
+    let events = [event(&["spans"], json!({"many": 50})), event(&["spans", "agent"], json!({}))];
+    node("spans_of_version_0_5", &env, &events).run(|ran| {
+        check_spans(ran, &[("shop.order", 2), ("shop.item", 50)]);
+        // A rate for what has none of its own: dd-trace understood `rate_by_service`.
+        assert_eq!(ran.invoked[1].response["agent"], json!(["service:,env:"]));
+    });
+}
+
+#[test]
+fn metrics_of_the_lambda_library() {
+    let events = [event(&["metrics"], json!({}))];
+    node("metrics_of_the_lambda_library", &[], &events).run(|ran| {
+        let now = ran.result("metrics")["now"].as_i64().expect("a number");
+        let (count, sum, min, max, _) = ran.distribution("js.lambda", &["kind:lambda", "odd:__b_c"]);
+        assert_eq!((count, sum, min, max), (2, 5.5, 2.5, 3.0));
+        assert_eq!(ran.distribution("js.lambda.empty", &["first:1", "last:1"]).0, 1);
+        let (count, sum, .., at) = ran.distribution("js.lambda.at", &["at:date"]);
+        assert_eq!((count, sum), (1, 7.0));
+        assert!((now - 620..=now - 590).contains(&at[0]), "{at:?}, {now}");
+        // The library sends aws.lambda.enhanced.invocations too, which the agent counts itself.
+        assert_eq!(ran.metric_names(), ["js.lambda", "js.lambda.at", "js.lambda.empty"]);
+    });
+}
+
+#[test]
+fn every_method_of_hot_shots() {
+    let events = [event(&["statsd"], json!({"samples": 2000}))];
+    node("every_method_of_hot_shots", &[], &events)
+        .run(|ran| ran.has_every_type("js", "client:hot-shots", "not so well"));
+}
+
+#[test]
+fn lines() {
+    let events = [event(&["lines"], json!({})), event(&["lines"], json!({"raise": true}))];
+    node("lines", &[], &events).run(|ran| {
+        ran.has_lines(&[0], &[("printed while loading\n", "info")]);
+        let lines = [
+            ("] printed\n", "info"),
+            ("printed\twith ünïcode 😀 and \"quotes\"\n", "info"),
+            ("] an error\n", "info"),
+            ("of two lines\n", "info"),
+            (r#"{"level":"warn","message":"structured"}"#, "info"),
+        ];
+        ran.has_lines(&[0, 1], &lines);
+    });
+}
+
+#[test]
+fn many_connections_at_once() {
+    let events = [event(&["connections"], json!({"sockets": 40, "rounds": 20}))];
+    node("many_connections_at_once", &[], &events).run(|ran| {
+        assert_eq!(*ran.result("connections"), json!({"200": 800}));
+    });
+}
+
+#[test]
+fn the_flush_that_the_library_asks_for_in_local_tests() {
+    let events = [event(&["spans", "metrics"], json!({})), event(&["spans", "metrics"], json!({}))];
+    // The library's setting, and the extension's.
+    let env = [("DD_LOCAL_TESTING", "true"), ("DD_LOCAL_TEST", "true")];
+    let session = node("the_flush_that_the_library_asks_for_in_local_tests", &env, &events);
+    // As under AWS's emulator: nothing else tells the end of the invocation.
+    Session { telemetry: TelemetryMode::NotSupported, ..session }.run(|ran| {
+        // The library asks before the invocation's trace is complete, so that goes with the next one's.
+        assert_eq!(ran.spans_at_its_end("shop."), (8, 4));
+        assert_eq!(ran.at_its_end.sketch_points("js.lambda").map(|point| point.cnt).sum::<i64>(), 4);
+    });
+}

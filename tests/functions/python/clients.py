@@ -1,0 +1,161 @@
+"""The function of the tests `python::*` in tests/clients: uses Datadog's libraries as the event says, and keeps a record of
+every span that the tracer hands to its writer, so that a test can compare what was made with what arrived."""
+
+import json
+import logging
+import time
+from datetime import datetime, timedelta, timezone
+
+from datadog.dogstatsd import DogStatsd
+from datadog_lambda.metric import lambda_metric
+from ddtrace import tracer
+from ddtrace.internal import agent as ddtrace_agent
+from ddtrace.internal.writer import NativeWriter
+from ddtrace.llmobs import LLMObs
+
+RECORD = "/tmp/spans.jsonl"
+
+
+def record_spans():
+    """Makes the tracer's writer append each span it is given to RECORD."""
+    write = NativeWriter.write
+
+    def recording(self, spans=None):
+        with open(RECORD, "a") as out:
+            for span in spans or []:
+                print(json.dumps(described(span)), file=out)
+        return write(self, spans)
+
+    NativeWriter.write = recording
+
+
+def described(span):
+    """The span as the intake's decoder names its parts."""
+    return {
+        "trace_id": span._trace_id_64bits,
+        "span_id": span.span_id,
+        "parent_id": span.parent_id or 0,
+        "name": span.name,
+        "service": span.service,
+        "resource": span.resource,
+        "kind": span.span_type or "",
+        "start": span.start_ns,
+        "duration": span.duration_ns,
+        "error": span.error,
+        "meta": dict(span._get_str_attributes()),
+        "metrics": {key: repr(value) for key, value in span._get_numeric_attributes().items()},  # every digit
+        "meta_struct": sorted(span._get_meta_structs()),
+        "links": len(span._get_links()),
+        "events": [event.name for event in span._get_events()],
+    }
+
+
+record_spans()
+print("printed while loading")
+
+
+def spans(event):
+    """Nested spans with every kind of tag; one of them fails, and the exception is caught."""
+    with tracer.trace("shop.order", service="shop", resource="order 7", span_type="worker") as order:
+        order.set_tag("text", "ünïcode \U0001f600")
+        order.set_tag("empty", "")
+        order.set_tag("long", "x" * 6000)
+        order.set_metric("amount", 12.75)
+        order.set_metric("count", -3)
+        if event.get("struct"):
+            order._set_struct_tag("shop", {"items": [1, 2, {"deep": True}], "name": "ü"})
+        with tracer.trace("shop.validate") as validate:
+            try:
+                with tracer.trace("shop.check", resource="check stock"):
+                    raise KeyError("no stock")
+            except KeyError:
+                validate.set_tag("outcome", "none left")
+        with tracer.trace("shop.pay", service="payments", resource="POST /pay", span_type="http") as pay:
+            pay.set_tag("http.method", "POST")
+            pay.set_tag("http.status_code", 201)
+            pay.set_link(trace_id=order.trace_id, span_id=order.span_id)
+            pay._add_event("authorized", {"attempt": 1})
+        for index in range(event.get("many", 0)):
+            with tracer.trace("shop.item", resource=f"item {index}") as item:
+                item.set_metric("index", index)
+    with tracer.trace("HTTP Request-é", service="Shop With Blanks", resource=""):
+        pass  # names that an agent has to normalise
+
+
+def metrics(event):
+    """Metrics of datadog-lambda, with and without timestamp."""
+    tags = ["kind:lambda", "odd:ü b,c"]
+    for value in (3, 2.5, -1):
+        lambda_metric("py.lambda", value, tags=tags)
+    now = int(time.time())
+    lambda_metric("py.lambda.at", 7, timestamp=now - 600, tags=["at:seconds"])
+    lambda_metric("py.lambda.at", 8, timestamp=datetime.now(timezone.utc) - timedelta(hours=1), tags=["at:datetime"])
+    lambda_metric("py.lambda.old", 9, timestamp=now - 5 * 3600)
+    return {"now": now}
+
+
+def statsd(event):
+    """Every method of the client of `datadog`, first unbuffered, then buffered, then with many samples."""
+    client = DogStatsd(host="127.0.0.1", port=8125, constant_tags=["client:datadog"])
+    client.increment("py.count", 2, tags=["a:b"])
+    client.increment("py.count", 3, tags=["a:b"])
+    client.decrement("py.count", 1, tags=["a:b"])
+    client.gauge("py.gauge", 1.5)
+    client.gauge("py.gauge", 2.5)
+    client.histogram("py.histogram", 10)
+    client.histogram("py.histogram", 30)
+    client.timing("py.timing", 250)
+    with client.timed("py.timed"):
+        pass
+    client.distribution("py.distribution", 4.25)
+    client.set("py.set", "alice")
+    client.set("py.set", "bob")
+    client.set("py.set", "alice")
+    now = int(time.time())
+    client.count_with_timestamp("py.count.at", 5, now - 120)
+    client.gauge_with_timestamp("py.gauge.at", 6.5, now - 240)
+    client.event("title ü", "text\nof two lines", alert_type="error", tags=["e:1"], aggregation_key="key", priority="low")
+    client.service_check("py.check", 1, tags=["s:1"], message="not\nso well", hostname="")
+    client.flush()
+    with DogStatsd(host="127.0.0.1", port=8125, disable_buffering=False) as buffered:
+        for index in range(event["samples"]):
+            buffered.increment("py.buffered", 1)
+            buffered.distribution("py.buffered.distribution", index)
+    return {"now": now}
+
+
+def lines(event):
+    """Lines by print and by logging, with an exception that is caught, and one that is not."""
+    print("printed")
+    print("printed\twith ünïcode \U0001f600 and \"quotes\"")
+    logger = logging.getLogger("shop")
+    logger.setLevel(logging.INFO)
+    logger.info("an info line")
+    logger.warning("a warning of %s", "two\nlines")
+    logger.error("an error line", extra={"order": 7})
+    try:
+        {}["missing"]
+    except KeyError:
+        logger.exception("caught")
+    print(json.dumps({"level": "WARN", "message": "structured"}))
+    if event.get("raise"):
+        raise LookupError("order 7 is lost")
+
+
+def agent(event):
+    """What ddtrace learned from the agent."""
+    sampler = tracer._span_aggregator.sampling_processor.sampler
+    return {"info": ddtrace_agent.info(), "rates": {key: s.sample_rate for key, s in sampler._agent_based_samplers.items()}}
+
+
+def llm(event):
+    """A span of LLM Observability, whose content travels in a structure of the span."""
+    with LLMObs.workflow(name="answer") as span:
+        LLMObs.annotate(span=span, input_data="what is in stock?", output_data="nothing", tags={"order": "7"})
+
+
+def handler(event, context):
+    result = {}
+    for action in event["do"]:
+        result[action] = globals()[action](event)
+    return result
