@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds what is measured and prints the table of figures.
-#   scripts/bench.sh [--markdown] [start|idle|size|spans|samples|lines|after ...]
+#   scripts/bench.sh [--markdown] [start|idle|size|spans|path|samples|lines|after ...]
 set -eu
 . "$(dirname "$0")/env.sh"
 

@@ -124,7 +124,6 @@ fn a_hostile_delivery_costs_itself() {
             deliver(b"");
             deliver(&[0xff; 1000]);
             deliver("[{\"time\":".repeat(10_000).as_bytes());
-            deliver(format!("[{}]", event(&format!("\"{}\"", "x".repeat(1_200_000)))).as_bytes());
             deliver(format!("[{}]", event("\"after\"")).as_bytes());
         });
         let logs = &received.logs;
@@ -133,9 +132,21 @@ fn a_hostile_delivery_costs_itself() {
             assert_eq!(found.len(), 1, "{text}");
             assert_eq!(found[0].request_id(), Some(id.as_str()));
         }
-        let cut = logs.iter().find(|log| log.message().ends_with("x...TRUNCATED...")).unwrap();
-        assert!(cut.json.to_string().len() <= 1_000_000);
         assert_eq!(with(logs, "END RequestId").len(), 1);
+    });
+}
+
+#[test]
+fn a_line_over_the_limit_is_cut() {
+    lab::isolated("a_line_over_the_limit_is_cut", || {
+        let (_, received) = one_invocation(&[], |_| {
+            let record = "x".repeat(1_200_000);
+            let event = format!(r#"{{"time":"2026-11-23T04:39:08.457Z","type":"function","record":"{record}"}}"#);
+            deliver(format!("[{event}]").as_bytes());
+        });
+        let cut = received.logs.iter().find(|log| log.message().ends_with("x...TRUNCATED...")).unwrap();
+        assert!(cut.json.to_string().len() <= 1_000_000);
+        assert_eq!(with(&received.logs, "END RequestId").len(), 1);
     });
 }
 

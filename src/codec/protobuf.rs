@@ -84,7 +84,7 @@ const ROOM: usize = 4 + SHORT + 2 + SHORT;
 impl<'a> Slack<'a> {
     /// The first `length` bytes of `tail`; all of it if it is shorter.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn new(tail: &'a [u8], length: usize) -> Self {
         Self { tail, length: length.min(tail.len()) }
     }
@@ -181,7 +181,7 @@ impl Buffer {
     }
 
     /// As [`entry`].
-    #[inline]
+    #[inline(always)] // for every tag of every span; optimised for size it would be a call
     pub fn entry(&mut self, field: u32, key: Slack<'_>, value: Slack<'_>) {
         let (k, v) = (key.length, value.length);
         if let (Some(key), Some(value)) = (key.short(), value.short())
@@ -194,11 +194,17 @@ impl Buffer {
             room[6 + k..6 + k + SHORT].copy_from_slice(value);
             self.at += 6 + k + v;
         } else {
-            let total = 2 + varint_length(k as u64) + varint_length(v as u64) + (k + v) as u64;
-            self.number(field, 2, total);
-            self.string(1, key.bytes());
-            self.string(2, value.bytes());
+            self.long_entry(field, key.bytes(), value.bytes());
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn long_entry(&mut self, field: u32, key: &[u8], value: &[u8]) {
+        let (k, v) = (key.len() as u64, value.len() as u64);
+        self.number(field, 2, 2 + varint_length(k) + k + varint_length(v) + v);
+        self.string(1, key);
+        self.string(2, value);
     }
 
     /// An entry of a `map<string, double>`.

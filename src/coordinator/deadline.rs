@@ -18,6 +18,10 @@ pub const GUARD: (Duration, Duration) = (Duration::from_millis(100), Duration::f
 /// How long SHUTDOWN waits for the report of the last invocation: what Bottlecap waits for a telemetry event.
 pub const REPORT_WAIT: Duration = Duration::from_millis(300);
 
+/// How long SHUTDOWN waits for telemetry when nothing is known to be missing: twice what Lambda buffers it for (the
+/// subscription's 25 ms), because the runtime's last lines are written just before.
+pub const BUFFERED: Duration = Duration::from_millis(50);
+
 /// What is left of the shutdown phase for saving the context and exiting when the last flush is given up on.
 pub const EXIT_MARGIN: Duration = Duration::from_millis(150);
 

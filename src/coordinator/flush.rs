@@ -13,6 +13,10 @@ const RARE: Duration = Duration::from_secs(120);
 /// The interval of the strategies that the adaptive one chooses.
 const ADAPTIVE_INTERVAL: Duration = Duration::from_secs(20);
 
+/// No invocation is long before this: an interval of a millisecond, which asks for a flush with each invocation, is not
+/// meant to wake the agent a thousand times a second in between.
+const LONG: Duration = Duration::from_secs(1);
+
 /// What to do about an invocation that has just begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -68,7 +72,9 @@ impl Policy {
         match self.strategy {
             FlushStrategy::Adaptive => Duration::from_secs(60),
             FlushStrategy::End => Duration::from_secs(900),
-            FlushStrategy::EndPeriodically(i) | FlushStrategy::Periodically(i) | FlushStrategy::Continuously(i) => i,
+            FlushStrategy::EndPeriodically(i) | FlushStrategy::Periodically(i) | FlushStrategy::Continuously(i) => {
+                i.max(LONG)
+            }
         }
     }
 
@@ -164,6 +170,9 @@ mod tests {
             (FlushStrategy::EndPeriodically(Duration::from_secs(7)), 7),
             (FlushStrategy::Periodically(Duration::from_secs(8)), 8),
             (FlushStrategy::Continuously(Duration::from_secs(9)), 9),
+            (FlushStrategy::EndPeriodically(Duration::from_millis(1)), 1),
+            (FlushStrategy::Periodically(Duration::from_millis(1)), 1),
+            (FlushStrategy::Continuously(Duration::from_millis(1)), 1),
         ] {
             let policy = Policy::new(strategy, TIMEOUT, Instant::now());
             assert_eq!(policy.long_invocation(), Duration::from_secs(seconds));

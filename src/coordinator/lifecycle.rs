@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::deadline::{self, DEADLINE_MARGIN, EXIT_MARGIN, GUARD, HOLD, HOLD_IN_TROUBLE, REPORT_WAIT};
+use super::deadline::{self, BUFFERED, DEADLINE_MARGIN, EXIT_MARGIN, GUARD, HOLD, HOLD_IN_TROUBLE, REPORT_WAIT};
 use super::flush::{Decision, Policy};
 use crate::config::Signal;
 use crate::forwarder::{FlushDone, FlushTicket};
@@ -34,6 +34,8 @@ pub struct Lifecycle {
     /// Whether the Telemetry API tells the end of invocations.
     telemetry: bool,
     invocation: Option<Invocation>,
+    /// Whether the report of the init has come: Lambda tells nothing more of it.
+    init_reported: bool,
     /// Whether the `next` thread waits for a permit.
     next_waits: bool,
     flush: Option<Flush>,
@@ -81,7 +83,9 @@ enum Then {
 #[derive(Debug)]
 struct Shutdown {
     deadline: Instant,
-    /// Until when the report of the last invocation is waited for; `None` once the last flush has begun.
+    /// Before this Lambda may still hold telemetry back.
+    settled: Instant,
+    /// Until when telemetry is waited for; `None` once the last flush has begun.
     drain: Option<Instant>,
 }
 
@@ -94,6 +98,7 @@ impl Lifecycle {
             flush_timeout,
             telemetry,
             invocation: None,
+            init_reported: false,
             next_waits: false,
             flush: None,
             tickets: 0,
@@ -158,6 +163,10 @@ impl Lifecycle {
         match kind {
             PlatformKind::RuntimeDone { request_id, .. } if self.is_current(request_id) => self.on_end(now),
             PlatformKind::Report { request_id, .. } if self.is_current(request_id) => self.on_report(now),
+            PlatformKind::InitReport { .. } => {
+                self.init_reported = true;
+                if self.invocation.is_none() { self.on_last_report(now) } else { Vec::new() }
+            }
             _ => Vec::new(),
         }
     }
@@ -204,16 +213,18 @@ impl Lifecycle {
         if self.shutdown.is_some() {
             return Vec::new();
         }
-        let owed = self.telemetry && self.invocation.as_ref().is_some_and(|i| !i.reported);
-        let drain = deadline::before(deadline, EXIT_MARGIN, now).min(now + REPORT_WAIT);
-        self.shutdown = Some(Shutdown { deadline, drain: owed.then_some(drain) });
-        if owed {
-            // What is here already need not wait for the report.
-            self.flush = None;
-            self.flush_now(now, Then::Nothing)
-        } else {
-            self.flush_last(now)
+        if !self.telemetry {
+            self.shutdown = Some(Shutdown { deadline, settled: now, drain: None });
+            return self.flush_last(now);
         }
+        let reported = self.invocation.as_ref().map_or(self.init_reported, |i| i.reported);
+        let latest = deadline::before(deadline, EXIT_MARGIN, now);
+        let settled = latest.min(now + BUFFERED);
+        let drain = if reported { settled } else { latest.min(now + REPORT_WAIT) };
+        self.shutdown = Some(Shutdown { deadline, settled, drain: Some(drain) });
+        // What is here already need not wait.
+        self.flush = None;
+        self.flush_now(now, Then::Nothing)
     }
 
     /// A moment named by [`Lifecycle::deadline`] has come.
@@ -266,8 +277,14 @@ impl Lifecycle {
         if let Some(invocation) = self.invocation.as_mut() {
             invocation.reported = true;
         }
-        let draining = self.shutdown.as_ref().is_some_and(|s| s.drain.is_some());
-        if draining { self.flush_last(now) } else { Vec::new() }
+        self.on_last_report(now)
+    }
+
+    /// Nothing is owed any more but what Lambda buffers.
+    fn on_last_report(&mut self, now: Instant) -> Vec<Action> {
+        let Some(shutdown) = self.shutdown.as_mut().filter(|s| s.drain.is_some()) else { return Vec::new() };
+        shutdown.drain = Some(shutdown.settled);
+        if shutdown.settled <= now { self.flush_last(now) } else { Vec::new() }
     }
 
     /// When to flush before `deadline` strikes: late enough to have most of the data, early enough to be done by then.

@@ -91,6 +91,13 @@ impl Script {
         }
     }
 
+    fn init_report(&mut self, ms: u64) {
+        let (initialization_type, phase, status, duration_ms) = (None, None, None, None);
+        let kind = PlatformKind::InitReport { initialization_type, phase, status, duration_ms };
+        let actions = self.lifecycle.on_platform(self.at(ms), &kind);
+        self.take(actions);
+    }
+
     fn shutdown(&mut self, ms: u64, budget: u64) {
         let actions = self.lifecycle.on_shutdown(self.at(ms), self.at(ms + budget));
         self.take(actions);
@@ -276,9 +283,34 @@ fn pressure_flushes_one_signal_and_nobody_waits() {
     s.check(&["flush", "permit"]);
 }
 
+/// Rows: when the init's report comes, and when the wait for telemetry ends.
 #[test]
 fn shutdown_before_any_invocation() {
-    let mut s = Script::new(FlushStrategy::End, true);
+    for (report, end) in [(Some(10), 1_050), (Some(1_010), 1_050), (Some(1_100), 1_100), (None, 1_300)] {
+        let mut s = Script::new(FlushStrategy::End, true);
+        if report.is_some_and(|ms| ms < 1_000) {
+            s.init_report(10);
+        }
+        s.shutdown(1_000, 2_000);
+        s.check(&["flush"]);
+        if let Some(ms) = report.filter(|ms| *ms > 1_000) {
+            assert_eq!(s.deadline(), Some(1_300));
+            s.init_report(ms);
+        }
+        if report != Some(end) {
+            s.check(&[]);
+            assert_eq!(s.deadline(), Some(u128::from(end)));
+            s.tick(end);
+        }
+        s.check(&["last"]);
+        s.flushed(end + 10, 0);
+        s.check(&["exit"]);
+    }
+}
+
+#[test]
+fn shutdown_without_telemetry_waits_for_none() {
+    let mut s = Script::new(FlushStrategy::End, false);
     s.shutdown(0, 2_000);
     s.check(&["last"]);
     s.flushed(10, 0);
@@ -287,7 +319,7 @@ fn shutdown_before_any_invocation() {
 
 #[test]
 fn shutdown_waits_for_the_report_but_not_for_long() {
-    for report in [Some(50), None] {
+    for report in [Some(60), None] {
         let mut s = Script::new(FlushStrategy::End, true);
         s.invoke(0, "a", 3_000);
         s.runtime_done(10, "a");
@@ -314,7 +346,10 @@ fn a_report_that_came_before_is_not_waited_for() {
     s.report(11, "a");
     s.flushed(20, 0);
     s.shutdown(1_000, 2_000);
-    s.check(&["flush", "permit", "last"]);
+    // Only for what Lambda buffers.
+    assert_eq!(s.deadline(), Some(1_050));
+    s.tick(1_050);
+    s.check(&["flush", "permit", "flush", "last"]);
 }
 
 #[test]
@@ -325,14 +360,15 @@ fn shutdown_during_a_flush_and_a_second_signal() {
     s.report(11, "a");
     s.shutdown(12, 2_000);
     s.shutdown(13, 2_000);
-    s.check(&["flush", "last"]);
-    s.flushed(20, 0);
+    s.tick(62);
+    s.check(&["flush", "flush", "last"]);
+    s.flushed(70, 0);
     s.check(&["exit"]);
 }
 
 #[test]
 fn shutdown_ends_before_its_deadline_whatever_the_intake_does() {
-    let mut s = Script::new(FlushStrategy::End, true);
+    let mut s = Script::new(FlushStrategy::End, false);
     s.shutdown(0, 2_000);
     assert_eq!(s.deadline(), Some(1_850));
     s.tick(1_850);

@@ -1,28 +1,31 @@
 //! The HTTP client of every signal: one TLS policy, one set of limits, and the rules for connections that slept.
 //!
-//! A [`Client`] is shared by the workers; nothing in it exists before the first request. Each worker has a [`Line`]
-//! of its own, with its own small pool, and uses it on its thread only. No thread is started here: names are resolved
-//! on the worker's thread, and only when a connection is opened.
+//! A [`Client`] is shared by the workers; no TLS state in it exists before the first request. Each worker has a
+//! [`Line`] of its own, with its own small pool, and uses it on its thread only. No thread is started here: names are
+//! resolved on the worker's thread, and only when a connection is opened.
 
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use ureq::config::Config as HttpConfig;
 use ureq::http::Response;
 use ureq::http::header::RETRY_AFTER;
 use ureq::http::uri::Uri;
-use ureq::tls::TlsConfig;
+use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::time::{Duration as Span, Instant as Moment};
-use ureq::unversioned::transport::{ConnectionDetails, Connector, DefaultConnector, NextTimeout, Transport};
+use ureq::unversioned::transport::{
+    ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector, TcpConnector, Transport,
+};
 use ureq::{Agent, Body, Error};
 
+use super::early::EarlyAnswers;
 use super::endpoints::{AGENT, Target};
 use super::outbox::{Attempt, Stamp, Wire};
 use super::outcome::{self, Outcome};
-use super::{Payload, STALE_AFTER};
+use super::{Payload, STALE_AFTER, tls};
 use crate::config::Config;
 use crate::diag::counters::{Counter, count};
 use crate::sys::clock;
@@ -41,25 +44,40 @@ const ANSWER_SHOWN: usize = 256;
 pub struct Client {
     tls: TlsConfig,
     /// Holds the TLS configuration, and with it the session tickets, of all lines.
-    connector: Arc<OnceLock<DefaultConnector>>,
+    dial: Arc<Dial>,
+    /// Whether the user was told that the primary endpoints' key is refused.
+    key_denied: Arc<AtomicBool>,
+}
+
+type Dial = Box<dyn Connector<Out = Box<dyn Transport>>>;
+
+/// Through a proxy if there is one, else directly; then TLS if the URL says so.
+fn dial() -> Dial {
+    let tcp = ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default());
+    Box::new(tcp.chain(EarlyAnswers).chain(RustlsConnector::default()).chain(Boxing))
 }
 
 impl Client {
     /// A client as the settings say. Reads no file, opens nothing and builds no TLS state.
     #[must_use]
     pub fn new(_config: &Config) -> Self {
-        Self::with_tls(TlsConfig::default())
+        Self::with_roots(RootCerts::WebPki)
     }
 
-    pub(super) fn with_tls(tls: TlsConfig) -> Self {
-        Self { tls, connector: Arc::new(OnceLock::new()) }
+    fn with_roots(roots: RootCerts) -> Self {
+        let tls = TlsConfig::builder().root_certs(roots).unversioned_rustls_crypto_provider(tls::provider()).build();
+        Self { tls, dial: Arc::new(dial()), key_denied: Arc::default() }
+    }
+
+    pub(super) fn key_denied(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.key_denied)
     }
 
     /// A line for one worker.
     #[must_use]
     pub fn line(&self) -> Line {
         let stage = Arc::new(AtomicU8::new(POOLED));
-        let dialer = Dialer { connector: Arc::clone(&self.connector), stage: Arc::clone(&stage) };
+        let dialer = Dialer { dial: Arc::clone(&self.dial), stage: Arc::clone(&stage) };
         Line { client: self.clone(), agent: Agent::with_parts(self.http_config(), dialer, Unresolved), stage }
     }
 
@@ -184,7 +202,7 @@ fn drain(mut body: impl Read) -> Vec<u8> {
 
 /// Opens connections for one line and remembers how far it got.
 struct Dialer {
-    connector: Arc<OnceLock<DefaultConnector>>,
+    dial: Arc<Dial>,
     stage: Arc<AtomicU8>,
 }
 
@@ -203,7 +221,7 @@ impl Connector for Dialer {
         // library's own limit (10 s by default) holds.
         let addrs = DefaultResolver::default().resolve(details.uri, details.config, NextTimeout::default())?;
         let now = (details.current_time)();
-        let opened = self.connector.get_or_init(DefaultConnector::default).connect(
+        let opened = self.dial.connect(
             &ConnectionDetails {
                 uri: details.uri,
                 addrs,
@@ -235,6 +253,18 @@ fn remaining(mut timeout: NextTimeout, since: Moment, now: Moment) -> Result<Nex
         timeout.after = Span::Exact(left);
     }
     Ok(timeout)
+}
+
+/// Ends a chain of connectors whose type nobody can write down.
+#[derive(Debug)]
+struct Boxing;
+
+impl<In: Transport> Connector<In> for Boxing {
+    type Out = Box<dyn Transport>;
+
+    fn connect(&self, _: &ConnectionDetails<'_>, opened: Option<In>) -> Result<Option<Self::Out>, Error> {
+        Ok(opened.map(|transport| Box::new(transport) as Box<dyn Transport>))
+    }
 }
 
 /// Resolves nothing. ureq asks before it looks into its pool, so that each request would cost a query; the

@@ -17,6 +17,9 @@ pub(super) const AGENT: &str = concat!("datadog-agent/", env!("CARGO_PKG_VERSION
 /// The generation of the metric payloads' protobuf definitions (`DD-Agent-Payload`).
 const METRIC_PAYLOAD_VERSION: &str = "5.0";
 
+/// What decides whether the key of the primary endpoints is taken.
+pub(super) const PRIMARY_KEY: &str = "DD_API_KEY and DD_SITE";
+
 /// One destination of a signal.
 #[derive(Clone)]
 pub struct Target {
@@ -77,7 +80,7 @@ pub fn targets(config: &Config, signal: Signal) -> (Vec<Target>, Vec<BadEndpoint
         Err(problem) => bad.push(BadEndpoint { setting, problem }),
     };
     if let Some(key) = &config.api_key {
-        add(Target::new(primary, verbatim, key, "DD_API_KEY and DD_SITE"), url_setting);
+        add(Target::new(primary, verbatim, key, PRIMARY_KEY), url_setting);
     }
     for endpoint in additional {
         add(Target::new(&endpoint.url, false, &endpoint.api_key, additional_setting), additional_setting);

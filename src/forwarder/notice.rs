@@ -4,6 +4,9 @@
 //! for. ERROR: the user must act. WARN: data is lost or waits. INFO: it is over. The rest is said at debug level where
 //! it happens. Never a key, never a payload.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::endpoints::Target;
 use super::outcome::Cause;
 
@@ -11,15 +14,27 @@ use super::outcome::Cause;
 #[derive(Debug, Default)]
 pub(super) struct Notices {
     denied: bool,
+    /// Whether that was said of this key, by whichever signal met it first.
+    key_denied: Arc<AtomicBool>,
     failing: bool,
     overflow: bool,
     refused: Option<Cause>,
 }
 
 impl Notices {
-    /// The key is refused.
+    /// Nothing has been said yet. `key_denied` is shared by all endpoints that have the same key.
+    pub(super) fn new(key_denied: Arc<AtomicBool>) -> Self {
+        Self { key_denied, ..Self::default() }
+    }
+
+    /// The key is refused. That is one thing to do for the user, so one line for all signals.
     pub(super) fn denied(&mut self, target: &Target, status: u16) {
-        if !std::mem::replace(&mut self.denied, true) {
+        if std::mem::replace(&mut self.denied, true) {
+            return;
+        }
+        if self.key_denied.swap(true, Ordering::Relaxed) {
+            crate::diag::debug!("{} refused the API key too (status {status})", target.host);
+        } else {
             log::error!(
                 "{} refused the API key (status {status}), data is dropped: check {}",
                 target.host,
@@ -51,7 +66,9 @@ impl Notices {
             log::info!("{} takes data again after {failed} failed flushes", target.host);
         }
         self.failing = false;
-        self.denied = false;
+        if std::mem::take(&mut self.denied) {
+            self.key_denied.store(false, Ordering::Relaxed);
+        }
         self.overflow = false;
     }
 

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::endpoints::Target;
@@ -136,9 +137,10 @@ struct Run {
 }
 
 impl Outbox {
-    /// An empty outbox for `target` that keeps at most `budget` bytes between flushes.
+    /// An empty outbox for `target` that keeps at most `budget` bytes between flushes. `key_denied` is shared by all that
+    /// send with the same key: its refusal is said once.
     #[must_use]
-    pub fn new(target: Target, budget: usize) -> Self {
+    pub fn new(target: Target, budget: usize, key_denied: Arc<AtomicBool>) -> Self {
         Self {
             target,
             budget,
@@ -149,7 +151,7 @@ impl Outbox {
             denied: false,
             used: None,
             pause: None,
-            notices: Notices::default(),
+            notices: Notices::new(key_denied),
         }
     }
 

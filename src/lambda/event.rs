@@ -44,7 +44,7 @@ pub struct Registration {
 /// One entry of the coordinator's inbox.
 #[derive(Debug)]
 pub enum Event {
-    /// Registration succeeded and `next` is about to be polled.
+    /// Registration succeeded and `next` is polled.
     Registered {
         /// What the reply said.
         registration: Registration,

@@ -6,9 +6,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use crossbeam_channel::{Sender, bounded};
 use serde::Deserialize;
+use ureq::unversioned::resolver::DefaultResolver;
 
 use super::event::{Event, Invoke, Registration, ShutdownReason};
+use super::transport::{Afterwards, Dialer};
 
 /// The longest reply that is read, in bytes. `next` carries no payload of the function.
 const MAX_REPLY: u64 = 256 * 1024;
@@ -69,6 +72,9 @@ pub struct Extension {
     agent: ureq::Agent,
     base: String,
     identifier: String,
+    /// What the coordinator hears once the next request is on its way.
+    announce: Sender<Event>,
+    afterwards: Afterwards,
 }
 
 #[derive(Deserialize)]
@@ -98,13 +104,15 @@ struct NextReply {
 
 impl Extension {
     /// Registers as `name`, the file name of this program, for INVOKE and SHUTDOWN with the accountId feature.
-    /// `runtime_api` is host and port.
+    /// `runtime_api` is host and port, `events` the coordinator's inbox.
     ///
     /// # Errors
     /// Any [`ApiError`]; without registration there is nothing to do for this process.
-    pub fn register(runtime_api: &str, name: &str) -> Result<(Self, Registration), ApiError> {
+    pub fn register(runtime_api: &str, name: &str, events: &Sender<Event>) -> Result<(Self, Registration), ApiError> {
         const CALL: &str = "register";
-        let agent: ureq::Agent = ureq::Agent::config_builder()
+        let (announce, waiting) = bounded(1);
+        let afterwards = Afterwards { waiting, events: events.clone() };
+        let config = ureq::Agent::config_builder()
             .proxy(None)
             .http_status_as_error(false)
             .max_redirects(0)
@@ -112,8 +120,8 @@ impl Extension {
             .input_buffer_size(8 * 1024)
             .output_buffer_size(4 * 1024)
             .max_idle_age(Duration::from_secs(24 * 3600))
-            .build()
-            .into();
+            .build();
+        let agent = ureq::Agent::with_parts(config, Dialer(afterwards.clone()), DefaultResolver::default());
         let base = format!("http://{runtime_api}");
         let response = agent
             .post(format!("{base}/2020-01-01/extension/register"))
@@ -137,7 +145,7 @@ impl Extension {
             function_version: reply.function_version,
             account_id: reply.account_id.unwrap_or_default(),
         };
-        Ok((Self { agent, base, identifier }, registration))
+        Ok((Self { agent, base, identifier, announce, afterwards }, registration))
     }
 
     /// Subscribes to telemetry of the given types, delivered to the daemon on `port`. `false` if the platform takes the
@@ -168,6 +176,12 @@ impl Extension {
         Ok(supported)
     }
 
+    /// Lets the coordinator know `event` once the next request is on its way, or has failed.
+    pub fn announce(&self, event: Event) {
+        // There is room: one event waits at most, from one request to the next.
+        let _ = self.announce.try_send(event);
+    }
+
     /// Waits for the next event, for as long as it takes.
     ///
     /// # Errors
@@ -178,8 +192,9 @@ impl Extension {
             .agent
             .get(format!("{}/2020-01-01/extension/event/next", self.base))
             .header("Lambda-Extension-Identifier", &self.identifier)
-            .call()
-            .map_err(|source| ApiError::Transport { call: CALL, source })?;
+            .call();
+        self.afterwards.tell();
+        let response = response.map_err(|source| ApiError::Transport { call: CALL, source })?;
         let reply: NextReply = parse(CALL, &read(CALL, response)?)?;
         match reply.event_type.as_str() {
             "INVOKE" => Ok(Event::Invoke(Invoke {

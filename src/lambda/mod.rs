@@ -7,6 +7,7 @@ pub mod extension;
 pub mod next;
 pub mod tags;
 pub mod telemetry;
+mod transport;
 
 pub use event::Event;
 pub use tags::Tags;

@@ -49,9 +49,8 @@ pub fn run(poller: Poller) {
         Ok((extension, registration)) => {
             let Ok(subscription) = poller.subscription.recv() else { return };
             let telemetry = subscribe(&extension, &subscription);
-            if poller.events.send(Event::Registered { registration, telemetry }).is_err() {
-                return;
-            }
+            // The poll first: it is what Lambda waits for.
+            extension.announce(Event::Registered { registration, telemetry });
             extension
         }
         Err(error) => {
@@ -65,7 +64,7 @@ pub fn run(poller: Poller) {
 fn register(poller: &Poller) -> Result<(Extension, super::event::Registration), ApiError> {
     let mut failures = 0;
     loop {
-        match Extension::register(&poller.runtime_api, &poller.name) {
+        match Extension::register(&poller.runtime_api, &poller.name, &poller.events) {
             Err(ApiError::Transport { .. }) if failures + 1 < REGISTER_ATTEMPTS => {
                 failures += 1;
                 std::thread::sleep(pause(failures));

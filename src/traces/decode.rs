@@ -208,7 +208,7 @@ fn is_plain(map: &[u8], pairs: u32) -> bool {
     for blocks in blocks.chunks(63) {
         let mut counters = 0;
         for block in blocks {
-            // Always four; written out, because this is a sixth of the time of a span.
+            // Always four; written out, because optimised for size the loop stays a loop.
             if let ([a, b, c, d], _) = block.as_chunks::<8>() {
                 let high = |word: &[u8; 8]| u64::from_ne_bytes(*word) >> 7 & ONES;
                 counters += high(a) + high(b) + high(c) + high(d);

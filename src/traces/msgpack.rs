@@ -155,7 +155,8 @@ impl<'a> Reader<'a> {
         fault.at(self.at)
     }
 
-    #[inline]
+    // `peek`, `take` and `text` run for every string of a span; optimised for size they would be calls.
+    #[inline(always)]
     fn peek(&self) -> Result<u8, Fault> {
         self.bytes.get(self.at).copied().ok_or(Fault::Truncated)
     }
@@ -183,7 +184,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The `length` bytes behind a header of `header` bytes, and the position behind them.
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, header: usize, length: usize) -> Result<&'a [u8], Fault> {
         let start = self.at + header;
         // `length` is below 2^32 and `start` below the length of a slice: no overflow on 64 bits.
@@ -206,7 +207,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Fault::NotText`] or [`Fault::Truncated`].
-    #[inline]
+    #[inline(always)]
     pub fn text(&mut self) -> Result<&'a [u8], Fault> {
         let (header, length) = match self.peek()? {
             m @ 0xa0..=0xbf => (1, usize::from(m & 0x1f)),

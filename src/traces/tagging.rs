@@ -62,6 +62,8 @@ impl Tagging {
 #[derive(Debug)]
 pub struct Overlay {
     keys: Vec<Box<[u8]>>,
+    /// One bit for each length of a key, modulo 64.
+    lengths: u64,
     /// One bit for each hash of a key.
     seen: [u64; 4],
     /// The tags as entries of a span's meta.
@@ -70,9 +72,10 @@ pub struct Overlay {
 
 impl Overlay {
     fn new<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut overlay = Self { keys: Vec::new(), seen: [0; 4], bytes: Vec::new() };
+        let mut overlay = Self { keys: Vec::new(), lengths: 0, seen: [0; 4], bytes: Vec::new() };
         for (key, value) in pairs {
             let hash = hash(key.as_bytes());
+            overlay.lengths |= 1 << (key.len() & 63);
             overlay.seen[hash >> 6] |= 1 << (hash & 63);
             overlay.keys.push(key.as_bytes().into());
             pb::entry(&mut overlay.bytes, SPAN_META, key.as_bytes(), value.as_bytes());
@@ -84,8 +87,16 @@ impl Overlay {
     #[must_use]
     #[inline]
     pub fn covers(&self, key: &[u8]) -> bool {
+        if self.lengths >> (key.len() & 63) & 1 == 0 {
+            return false;
+        }
         let hash = hash(key);
-        self.seen[hash >> 6] >> (hash & 63) & 1 == 1 && self.keys.iter().any(|k| **k == *key)
+        self.seen[hash >> 6] >> (hash & 63) & 1 == 1 && self.has(key)
+    }
+
+    #[cold]
+    fn has(&self, key: &[u8]) -> bool {
+        self.keys.iter().any(|k| **k == *key)
     }
 }
 

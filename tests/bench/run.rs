@@ -7,6 +7,7 @@ mod after;
 mod load;
 mod msgpack;
 mod size;
+mod spans;
 mod start;
 #[path = "../support/mod.rs"]
 mod support;
@@ -67,10 +68,18 @@ const GROUPS: &[Group] = &[
     ("idle", start::idle),
     ("size", size::rows),
     ("spans", load::spans),
+    ("path", path),
     ("samples", load::samples),
     ("lines", load::lines),
     ("after", after::rows),
 ];
+
+/// The span path alone, within this process.
+fn path(_: &Subject) -> Vec<Row> {
+    let rounds = 40;
+    let row = |f: spans::Figure| Row::plain(format!("  {}", f.name), f.ns_per_span / 1e3, "µs");
+    spans::run(rounds).into_iter().map(row).collect()
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

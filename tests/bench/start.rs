@@ -22,6 +22,13 @@ fn first_next(binary: &Path) -> f64 {
     micros(platform.next() - extension.started)
 }
 
+/// What the fastest tenth of the starts stays under. Starts that something else held up say nothing about a program,
+/// and would hide the difference: the wait is the same for both.
+fn undisturbed(mut starts: Vec<f64>) -> f64 {
+    starts.sort_by(f64::total_cmp);
+    starts[starts.len() / 10]
+}
+
 pub fn start(subject: &Subject) -> Vec<Row> {
     let (mut ours, mut floor) = (Vec::new(), Vec::new());
     // The first start reads the files from the disk.
@@ -36,11 +43,13 @@ pub fn start(subject: &Subject) -> Vec<Row> {
             ours.push(first_next(&subject.thimble));
         }
     }
-    let (ours, floor) = (median(ours), median(floor));
+    let medians = [ours.clone(), floor.clone()].map(median);
+    let (ours, floor) = (undisturbed(ours), undisturbed(floor));
     vec![
-        Row::plain("start to first /next, median", ours.round(), "µs"),
+        Row::plain("start to first /next, fastest tenth", ours.round(), "µs"),
         Row::plain("  the same calls on raw sockets", floor.round(), "µs"),
         Row::at_most("  ratio", ours / floor, "x", budgets::START_RATIO),
+        Row::plain("  ratio of the medians", medians[0] / medians[1], "x"),
     ]
 }
 

@@ -89,6 +89,7 @@ fn invocations_that_fail() {
         let handler = |invocation: &Invocation| match invocation.payload.as_str() {
             Some("raise") => Outcome::Error("ValueError", "no".into()),
             Some("crash") => Outcome::Crash,
+            Some("panic") => panic!("on purpose"),
             Some("hang") => {
                 invocation.busy(Duration::from_secs(60));
                 Outcome::Done(Value::Null)
@@ -100,6 +101,7 @@ fn invocations_that_fail() {
             ("raise", Status::Error, Some("ValueError"), None),
             ("crash", Status::Failure, Some("Runtime.ExitError"), Some("failure")),
             ("fine", Status::Success, None, None),
+            ("panic", Status::Failure, Some("Runtime.ExitError"), Some("failure")),
             ("hang", Status::Timeout, Some("Sandbox.Timedout"), Some("timeout")),
             ("fine", Status::Success, None, None),
         ];

@@ -66,10 +66,13 @@ impl Extension {
         field(&self.read("status"), name)
     }
 
-    /// CPU time of all threads, ended ones included. Its resolution is 10 ms.
+    /// CPU time of the threads that live.
     pub fn cpu(&self) -> Duration {
-        let stat = self.read("stat");
-        Duration::from_millis(10 * (stat_field(&stat, 14) + stat_field(&stat, 15)))
+        let spent = |task: PathBuf| {
+            let text = fs::read_to_string(task.join("schedstat")).ok()?;
+            text.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        Duration::from_nanos(self.tasks().into_iter().filter_map(spent).sum())
     }
 
     /// Page faults that needed no I/O.

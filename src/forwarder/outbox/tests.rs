@@ -75,7 +75,7 @@ impl<F> Intake<F> {
 const SECOND: Duration = Duration::from_secs(1);
 
 fn outbox() -> Outbox {
-    Outbox::new(target("https://intake.test"), 10 * (OVERHEAD + 10))
+    Outbox::new(target("https://intake.test"), 10 * (OVERHEAD + 10), Arc::default())
 }
 
 fn push(outbox: &mut Outbox, names: &str) {

@@ -2,6 +2,7 @@
 //! means a function's libraries have: lines, statsd datagrams, traces. For tests that need no Python.
 
 use std::net::UdpSocket;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -103,9 +104,12 @@ impl Builtin {
             .name("lab-runtime".into())
             .spawn(move || {
                 let mut cold = true;
-                while !killed.load(Ordering::Acquire)
-                    && serve(&api, &handler, &telemetry, &killed, std::mem::take(&mut cold)).is_some()
-                {}
+                // A handler that panics, say in an assertion of a test, is a runtime that crashes.
+                let serve_one = |cold| {
+                    let serve = || serve(&api, &handler, &telemetry, &killed, cold);
+                    catch_unwind(AssertUnwindSafe(serve)).ok().flatten()
+                };
+                while !killed.load(Ordering::Acquire) && serve_one(std::mem::take(&mut cold)).is_some() {}
                 exited.store(true, Ordering::Release);
                 on_exit();
             })
