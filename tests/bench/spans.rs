@@ -197,8 +197,8 @@ impl Span {
     fn new(seed: u64, trace: u64, i: u64) -> Self {
         let random = mix(seed << 32 | trace << 8 | i);
         Self {
-            service: if i % 5 == 0 { "postgres" } else { "checkout" },
-            name: if i % 5 == 0 { "postgres.query" } else { "http.request" },
+            service: if i.is_multiple_of(5) { "postgres" } else { "checkout" },
+            name: if i.is_multiple_of(5) { "postgres.query" } else { "http.request" },
             resource: format!("GET /orders/{}/items", random % 50),
             trace_id: mix(seed << 32 | trace) | 1 << 63,
             i,
