@@ -16,6 +16,8 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::config::{self, Config, Signal};
 use crate::coordinator::{self, Aggregators, Coordinator};
@@ -82,9 +84,11 @@ pub fn run(argv0: Option<&OsStr>) -> ExitCode {
         return ExitCode::FAILURE;
     }
 
+    // Before this a signal kills; one that comes after it waits for its thread.
+    let signals = watch_signals();
     let config = Arc::new(settings(&environment));
     if config.api_key.is_none() {
-        return idle(&config, &subscribe, &events, &inbox, &permits);
+        return idle(&config, &subscribe, &events, &inbox, &permits, signals);
     }
     let mut context = context::restore(Path::new(context::PATH)).unwrap_or_default();
     context.init_time_ns = clock::wall_ns();
@@ -98,7 +102,7 @@ pub fn run(argv0: Option<&OsStr>) -> ExitCode {
     let client = Client::new(&config);
     let start = Start { config: Arc::clone(&config), tags: Arc::clone(&tags), events: events.clone(), done, client };
     let aggregators = start.components(sockets, &context);
-    spawn("signals", FLAT_STACK, &events.clone(), move || signals(&events));
+    pass_on_signals(signals, &events);
     coordinator::run(Coordinator {
         config,
         registration,
@@ -166,6 +170,7 @@ fn idle(
     events: &Sender<Event>,
     inbox: &Receiver<Event>,
     permits: &Sender<()>,
+    signals: Option<Signals>,
 ) -> ExitCode {
     let _ = subscribe.send(Subscription { types: Vec::new(), port: DAEMON_PORT });
     if registered(inbox).is_none() {
@@ -177,8 +182,7 @@ fn idle(
         ),
         None => log::error!("no API key: nothing is collected or sent; set DD_API_KEY"),
     }
-    let terminate = events.clone();
-    spawn("signals", FLAT_STACK, events, move || signals(&terminate));
+    pass_on_signals(signals, events);
     loop {
         match inbox.recv() {
             Ok(Event::Shutdown { .. } | Event::Terminate | Event::Died("next")) | Err(_) => return ExitCode::SUCCESS,
@@ -337,15 +341,19 @@ fn serve(name: &'static str, listener: &TcpListener, limits: &net::Limits, servi
     log::error!("the listener of {name} failed: {error}");
 }
 
-/// The thread `signals`: SIGTERM and SIGINT mean SHUTDOWN.
-fn signals(events: &Sender<Event>) {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    match signal_hook::iterator::Signals::new([SIGTERM, SIGINT]) {
-        Ok(mut signals) => {
-            for _ in signals.forever() {
-                let _ = events.try_send(Event::Terminate);
-            }
+/// Takes SIGTERM and SIGINT from the kernel's hands.
+fn watch_signals() -> Option<Signals> {
+    let watched = Signals::new([SIGTERM, SIGINT]);
+    watched.map_err(|error| log::warn!("cannot wait for signals: {error}; SIGTERM ends the agent without a flush")).ok()
+}
+
+/// Starts the thread `signals`: SIGTERM and SIGINT mean SHUTDOWN.
+fn pass_on_signals(signals: Option<Signals>, events: &Sender<Event>) {
+    let Some(mut signals) = signals else { return };
+    let terminate = events.clone();
+    spawn("signals", FLAT_STACK, events, move || {
+        for _ in signals.forever() {
+            let _ = terminate.try_send(Event::Terminate);
         }
-        Err(error) => log::warn!("cannot wait for signals: {error}; SIGTERM ends the agent without a flush"),
-    }
+    });
 }

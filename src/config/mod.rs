@@ -126,6 +126,16 @@ pub struct LambdaEnv {
     pub task_root: String,
 }
 
+impl LambdaEnv {
+    /// How many bytes a buffer may take: `limit`, or in small functions one `part`th of the function's memory, which
+    /// the agent shares with the function. `part` is at least 1.
+    #[must_use]
+    pub fn share(&self, limit: usize, part: usize) -> usize {
+        let memory = self.memory_size.trim().parse().ok().map(|mb: usize| mb.saturating_mul(1 << 20));
+        memory.map_or(limit, |memory| limit.min(memory / part))
+    }
+}
+
 /// All settings, validated.
 #[derive(Clone, Debug)]
 pub struct Config {

@@ -83,6 +83,17 @@ fn names(given: &mut Given<'_>) -> Result<Vec<String>, Problem> {
     given.each(LIST, |text| Ok(text.to_owned()))
 }
 
+/// Each element once: a repeated one would be sent, or asked for, twice.
+fn distinct<T: PartialEq>(list: Result<Vec<T>, Problem>) -> Result<Vec<T>, Problem> {
+    let mut kept = Vec::new();
+    for element in list? {
+        if !kept.contains(&element) {
+            kept.push(element);
+        }
+    }
+    Ok(kept)
+}
+
 const LIST: &[char] = &[',', ' ', '\t', '\n', '\r'];
 /// Always on the blocklist: the extension counts invocations itself (spec: metrics 3.2).
 const INVOCATIONS: &str = "aws.lambda.enhanced.invocations";
@@ -331,7 +342,7 @@ pub const TABLE: &[Row] = &[
         doc: "What becomes of DogStatsD histograms.",
         read: |c, v| {
             const KNOWN: &[&str] = &["max", "min", "median", "avg", "sum", "count"];
-            put(&mut c.histogram_aggregates, v.each(LIST, |text| parse::word(text, KNOWN)))
+            put(&mut c.histogram_aggregates, distinct(v.each(LIST, |text| parse::word(text, KNOWN))))
         },
         ..PLAIN
     },
@@ -341,7 +352,7 @@ pub const TABLE: &[Row] = &[
         default: "0.95",
         form: "fractions of 1",
         doc: "Percentiles of DogStatsD histograms.",
-        read: |c, v| put(&mut c.histogram_percentiles, v.each(LIST, parse::percentile)),
+        read: |c, v| put(&mut c.histogram_percentiles, distinct(v.each(LIST, parse::percentile))),
         ..PLAIN
     },
     Row {
@@ -373,7 +384,10 @@ pub const TABLE: &[Row] = &[
         default: "platform function extension",
         form: "of platform, function, extension",
         doc: "Whose output becomes logs.",
-        read: |c, v| put(&mut c.logs_types, v.each(LIST, |t| parse::word(t, &["platform", "function", "extension"]))),
+        read: |c, v| {
+            const KNOWN: &[&str] = &["platform", "function", "extension"];
+            put(&mut c.logs_types, distinct(v.each(LIST, |text| parse::word(text, KNOWN))))
+        },
         ..PLAIN
     },
     Row {

@@ -331,6 +331,16 @@ fn lists_of_names() {
     let (c, said) = load(&[("DD_HISTOGRAM_AGGREGATES", "MAX mean min")], "");
     assert_eq!((c.histogram_aggregates, said.len()), (vec!["max".to_owned(), "min".to_owned()], 1));
     assert_eq!(load(&[], "histogram_percentiles: ['0.29', 0.5]").0.histogram_percentiles, [29, 50]);
+    for (name, value) in [
+        ("DD_HISTOGRAM_AGGREGATES", "max,min,MAX"),
+        ("DD_HISTOGRAM_PERCENTILES", "0.5 0.50,0.99"),
+        ("DD_LOGS_CONFIG_LAMBDA_LOGS_TYPE", "function platform Function"),
+    ] {
+        let (c, said) = load(&[(name, value)], "");
+        assert!(said.is_empty(), "{said:?}");
+        let lengths = (c.histogram_aggregates.len(), c.histogram_percentiles.len(), c.logs_types.len());
+        assert!([(2, 1, 3), (4, 2, 3), (4, 1, 2)].contains(&lengths), "{name}: {lengths:?}");
+    }
 }
 
 #[test]
@@ -440,6 +450,16 @@ fn what_lambda_says() {
     assert_eq!(full, expected);
     assert_eq!(yaml_path(&env(&[])), "/var/task/datadog.yaml");
     assert_eq!(yaml_path(&env(&[("LAMBDA_TASK_ROOT", "/code/")])), "/code/datadog.yaml");
+}
+
+#[test]
+fn buffers_shrink_with_the_function() {
+    for (memory, expected) in
+        [("", 1000), ("many", 1000), ("128", 1000), (" 1 ", 512), ("0", 0), ("18446744073709551615", 1000)]
+    {
+        let lambda = LambdaEnv { memory_size: memory.to_owned(), ..LambdaEnv::default() };
+        assert_eq!(lambda.share(1000, 2048), expected, "{memory}");
+    }
 }
 
 #[test]

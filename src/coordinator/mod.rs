@@ -21,7 +21,7 @@ use crossbeam_channel::{Receiver, Sender, select};
 use self::flush::Policy;
 use self::lifecycle::{Action, Lifecycle};
 use crate::config::{Config, Signal};
-use crate::diag::counters::{Counter, count};
+use crate::diag::counters::{self, Counter, count};
 use crate::forwarder::{FlushDone, FlushTicket};
 use crate::lambda::context::{self, ExecutionContext};
 use crate::lambda::event::{Event, Invoke, Registration};
@@ -115,7 +115,11 @@ pub fn run(mut coordinator: Coordinator) {
                 }
                 // A full channel means that the thread has its permit already.
                 Action::Permit => drop(coordinator.permits.try_send(())),
-                Action::Exit => return coordinator.save_context(),
+                Action::Exit => {
+                    coordinator.save_context();
+                    crate::diag::debug!("what became of everything: {}", counters::ledger());
+                    return;
+                }
             }
         }
     }

@@ -119,3 +119,25 @@ pub fn add(counter: Counter, n: u64) {
 pub fn get(counter: Counter) -> u64 {
     PAGE[counter as usize].load(Ordering::Relaxed)
 }
+
+/// What happened so far: every counter that is not zero as `name=value`, in the order of declaration.
+#[must_use]
+pub fn ledger() -> String {
+    let counted = ALL.iter().map(|(counter, name)| (name, get(*counter))).filter(|(_, n)| *n > 0);
+    counted.map(|(name, n)| format!("{name}={n}")).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ledger_names_what_was_counted() {
+        add(Counter::LogsUncompressed, 2);
+        count(Counter::LogsUncompressed);
+        let ledger = ledger();
+        let entries: Vec<_> = ledger.split(' ').map(|entry| entry.split_once('=').unwrap()).collect();
+        assert!(entries.iter().all(|(name, n)| !name.is_empty() && n.parse::<u64>().unwrap() > 0), "{ledger}");
+        assert!(entries.iter().any(|(name, n)| *name == "logs.dropped.compression" && n.parse::<u64>().unwrap() >= 3));
+    }
+}

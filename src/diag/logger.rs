@@ -34,7 +34,7 @@ pub fn report_panics() {
     std::panic::set_hook(Box::new(|panic| log::error!("please report this: {panic}")));
 }
 
-/// Prints `message` at debug level; what the macro [`crate::diag::debug!`] expands to.
+/// Prints `message` at debug level; what the macro `diag::debug!` expands to.
 pub fn debug(message: fmt::Arguments<'_>) {
     let _ = std::io::stdout().write_all(line(Level::Debug, message).as_bytes());
 }

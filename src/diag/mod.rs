@@ -2,6 +2,7 @@
 
 pub mod counters;
 pub mod logger;
+pub mod repeat;
 
 /// Logs at debug level. In place of `log::debug!`, whose compiled-in level is one for the whole program: the debug and
 /// trace lines of ureq and rustls, which nobody would see, are 49 KB.

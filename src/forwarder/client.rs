@@ -1,12 +1,12 @@
 //! The HTTP client of every signal: one TLS policy, one set of limits, and the rules for connections that slept.
 //!
-//! A [`Client`] is shared by the workers; nothing in it exists before the first request. Each worker has a [`Line`]
-//! of its own, with its own small pool, and uses it on its thread only. No thread is started here: names are resolved
-//! on the worker's thread, and only when a connection is opened.
+//! A [`Client`] is shared by the workers; no TLS state in it exists before the first request. Each worker has a
+//! [`Line`] of its own, with its own small pool, and uses it on its thread only. No thread is started here: names are
+//! resolved on the worker's thread, and only when a connection is opened.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use ureq::config::Config as HttpConfig;
@@ -44,7 +44,7 @@ const ANSWER_SHOWN: usize = 256;
 pub struct Client {
     tls: TlsConfig,
     /// Holds the TLS configuration, and with it the session tickets, of all lines.
-    dial: Arc<OnceLock<Dial>>,
+    dial: Arc<Dial>,
     /// Whether the user was told that the primary endpoints' key is refused.
     key_denied: Arc<AtomicBool>,
 }
@@ -66,7 +66,7 @@ impl Client {
 
     fn with_roots(roots: RootCerts) -> Self {
         let tls = TlsConfig::builder().root_certs(roots).unversioned_rustls_crypto_provider(tls::provider()).build();
-        Self { tls, dial: Arc::new(OnceLock::new()), key_denied: Arc::default() }
+        Self { tls, dial: Arc::new(dial()), key_denied: Arc::default() }
     }
 
     pub(super) fn key_denied(&self) -> Arc<AtomicBool> {
@@ -202,7 +202,7 @@ fn drain(mut body: impl Read) -> Vec<u8> {
 
 /// Opens connections for one line and remembers how far it got.
 struct Dialer {
-    dial: Arc<OnceLock<Dial>>,
+    dial: Arc<Dial>,
     stage: Arc<AtomicU8>,
 }
 
@@ -221,7 +221,7 @@ impl Connector for Dialer {
         // library's own limit (10 s by default) holds.
         let addrs = DefaultResolver::default().resolve(details.uri, details.config, NextTimeout::default())?;
         let now = (details.current_time)();
-        let opened = self.dial.get_or_init(dial).connect(
+        let opened = self.dial.connect(
             &ConnectionDetails {
                 uri: details.uri,
                 addrs,

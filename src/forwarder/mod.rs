@@ -23,7 +23,8 @@ use crossbeam_channel::{Receiver, Sender};
 
 pub use client::Client;
 
-use crate::config::Signal;
+use crate::config::{LambdaEnv, Signal};
+use crate::diag::counters::{Counter, add};
 
 /// A connection that was idle for longer is not used again: the environment was probably frozen meanwhile, and what
 /// lies between us and the intake may have forgotten it without a word.
@@ -31,15 +32,15 @@ const STALE_AFTER: Duration = Duration::from_secs(20);
 
 /// Bytes that an endpoint's outbox keeps between flushes. The bodies are compressed, about ten to one, and
 /// shared by the endpoints of a signal: the limits hold minutes of an outage for a busy function, together 36 MiB.
-/// In small functions they shrink with its memory (`memory_mb`, as Lambda tells it), to 11 % of it altogether.
-fn retained_max(signal: Signal, memory_mb: &str) -> usize {
+/// In small functions they shrink with its memory, to 11 % of it altogether.
+fn retained_max(signal: Signal, lambda: &LambdaEnv) -> usize {
     const MIB: usize = 1024 * 1024;
-    let (limit, share) = match signal {
+    let (limit, part) = match signal {
         Signal::Logs => (8 * MIB, 32),
         Signal::Metrics => (4 * MIB, 64),
         Signal::Traces => (24 * MIB, 16),
     };
-    memory_mb.trim().parse().map_or(limit, |mb: usize| limit.min(mb.saturating_mul(MIB) / share))
+    lambda.share(limit, part)
 }
 
 /// Which intake a payload is for.
@@ -156,6 +157,10 @@ impl Lane {
             },
             LaneState::Unused(_) | LaneState::Broken => payloads,
         };
+        if ticket.last {
+            // There is no later flush that could take them.
+            add(Counter::PayloadsUnsent, rest.len() as u64);
+        }
         let kept = u32::try_from(rest.len()).unwrap_or(u32::MAX);
         let _ = self.done.try_send(FlushDone { signal: self.signal, id: ticket.id, sent: 0, kept });
         if rest.is_empty() { Ok(()) } else { Err(rest) }

@@ -27,6 +27,17 @@ fn a_worker_that_does_not_start_gives_everything_back() {
 }
 
 #[test]
+fn what_the_last_flush_gives_back_is_counted_as_lost() {
+    use crate::diag::counters::get;
+    let (done, _answers) = crossbeam_channel::bounded(4);
+    let mut lane = Lane::new(Signal::Traces, done, Box::new(|_| false));
+    let before = get(Counter::PayloadsUnsent);
+    let last = FlushTicket { last: true, ..ticket(1) };
+    assert!(lane.flush(last, vec![payload(Route::Traces, Encoding::Zstd); 3]).is_err());
+    assert!(get(Counter::PayloadsUnsent) >= before + 3);
+}
+
+#[test]
 fn a_busy_worker_gives_back_what_does_not_fit() {
     let (done, answers) = crossbeam_channel::bounded(4);
     let (keep, kept) = crossbeam_channel::bounded(1);
@@ -57,7 +68,8 @@ fn budgets_shrink_with_the_function() {
         ("many", 8, 4, 24),
         ("18446744073709551615", 8, 4, 24),
     ] {
-        let of = |signal| retained_max(signal, memory) / MIB;
+        let lambda = LambdaEnv { memory_size: memory.to_owned(), ..LambdaEnv::default() };
+        let of = |signal| retained_max(signal, &lambda) / MIB;
         assert_eq!((of(Signal::Logs), of(Signal::Metrics), of(Signal::Traces)), (logs, metrics, traces), "{memory}");
     }
 }

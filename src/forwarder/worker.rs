@@ -6,7 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -43,7 +43,7 @@ pub fn run(worker: Worker) {
 }
 
 fn outboxes(targets: Vec<Target>, signal: Signal, config: &Config, client: &Client) -> Vec<Outbox> {
-    let budget = retained_max(signal, &config.lambda.memory_size);
+    let budget = retained_max(signal, &config.lambda);
     let outbox = |target: Target| {
         // Every signal has the primary endpoint's key; each additional endpoint has its own.
         let primary = target.key_setting == endpoints::PRIMARY_KEY;
@@ -72,7 +72,8 @@ fn serve(
     }
 }
 
-/// One flush to every endpoint, the primary first: a slow additional endpoint takes none of its time.
+/// One flush to every endpoint, the primary first: a slow additional endpoint takes none of its time. A primary that
+/// says nothing delays the others to a later flush, but in the last one each has its share.
 fn flush(
     outboxes: &mut [Outbox],
     wire: &mut dyn Wire,
@@ -91,12 +92,23 @@ fn flush(
         }
     }
     let mut total = Tally::default();
-    for outbox in outboxes {
+    let count = outboxes.len();
+    for (before, outbox) in outboxes.iter_mut().enumerate() {
+        let ticket = share(ticket, wire.now().mono, count - before);
         let tally = outbox.flush(wire, ticket, timeout);
         total.sent += tally.sent;
         total.kept += tally.kept;
     }
     total
+}
+
+/// The ticket for the first of `endpoints` that are left; at least 1.
+fn share(ticket: FlushTicket, now: Instant, endpoints: usize) -> FlushTicket {
+    if !ticket.last {
+        return ticket;
+    }
+    let endpoints = u32::try_from(endpoints).unwrap_or(u32::MAX);
+    FlushTicket { deadline: now + ticket.deadline.saturating_duration_since(now) / endpoints, ..ticket }
 }
 
 #[cfg(test)]

@@ -50,8 +50,8 @@ pub fn run(agent: Agent) {
                 said.guard(|| pipeline.flush(ticket, &mut lane));
             }
         }
-        if pipeline.batches.take_pressure() {
-            notify(&events, Event::Pressure(Signal::Logs));
+        if pipeline.batches.take_pressure() && !notify(&events, Event::Pressure(Signal::Logs)) {
+            pipeline.batches.press_again();
         }
     }
 }
@@ -95,10 +95,13 @@ fn read(text: &str, now_ms: u64) -> (Vec<Element<'_>>, u64) {
     (elements, malformed)
 }
 
-fn notify(events: &Sender<Event>, event: Event) {
-    if events.try_send(event).is_err() {
+/// Whether the coordinator will hear of it.
+fn notify(events: &Sender<Event>, event: Event) -> bool {
+    let sent = events.try_send(event).is_ok();
+    if !sent {
         counters::count(Counter::InboxFull);
     }
+    sent
 }
 
 /// Which lines were printed already: each once, since our own lines come back as telemetry.

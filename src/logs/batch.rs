@@ -13,6 +13,7 @@ use super::entry::Entry;
 use super::frame::Frame;
 use crate::config::Config;
 use crate::diag::counters::{self, Counter};
+use crate::diag::repeat::Repeat;
 use crate::forwarder::{Encoding, Payload, Route};
 use crate::lambda::Tags;
 
@@ -22,8 +23,9 @@ pub const MAX_LOGS: u32 = 1000;
 /// Bytes of a batch before compression, brackets and commas included: "5 MB", in the strictest reading.
 pub const MAX_BATCH: usize = 5_000_000;
 
-/// Bytes of sealed batches that may wait for a flush; at half of it a flush is asked for.
-pub const BUDGET: usize = 16 << 20;
+/// Bytes of sealed batches that may wait for a flush, and the part of the function's memory that is the limit if it is
+/// less; at half of it a flush is asked for. As much again may be with the worker.
+pub const BUDGET: (usize, usize) = (16 << 20, 16);
 
 /// Bytes of text at which it goes into the compressed stream. Below it, a batch is compressed in one piece when it is
 /// sealed, with tables no larger than the batch needs.
@@ -39,10 +41,14 @@ pub struct Batches {
     level: Option<i32>,
     open: Open,
     sealed: VecDeque<Payload>,
+    /// Bytes that `sealed` may take.
+    budget: usize,
     /// The log that is being written.
     entry: Vec<u8>,
     /// Whether a flush was asked for and the budget has not been below half since.
     pressed: bool,
+    /// What the user was told of lost logs.
+    told: Repeat,
 }
 
 #[derive(Default)]
@@ -65,8 +71,10 @@ impl Batches {
             level: compress.then_some(config.logs_compression_level),
             open: Open::default(),
             sealed: VecDeque::new(),
+            budget: config.lambda.share(BUDGET.0, BUDGET.1),
             entry: Vec::new(),
             pressed: false,
+            told: Repeat::default(),
         }
     }
 
@@ -105,14 +113,19 @@ impl Batches {
         }
         self.enforce_budget();
         // Asking again at once would get the same answer: the next flush comes by itself.
-        self.pressed = self.waiting() > BUDGET / 2;
+        self.pressed = self.waiting() > self.budget / 2;
     }
 
     /// Whether to ask for a flush: once, when half the budget is used up.
     pub fn take_pressure(&mut self) -> bool {
-        let pressed = self.waiting() > BUDGET / 2;
+        let pressed = self.waiting() > self.budget / 2;
         let asked = std::mem::replace(&mut self.pressed, pressed);
         pressed && !asked
+    }
+
+    /// Asks for a flush again: nobody heard it.
+    pub fn press_again(&mut self) {
+        self.pressed = false;
     }
 
     /// Bytes of sealed batches.
@@ -143,12 +156,16 @@ impl Batches {
     }
 
     fn enforce_budget(&mut self) {
-        let mut waiting = self.waiting();
-        while waiting > BUDGET
+        let (mut waiting, mut dropped) = (self.waiting(), 0);
+        while waiting > self.budget
             && let Some(oldest) = self.sealed.pop_front()
         {
             waiting -= oldest.body.len();
-            counters::add(Counter::LogsOverflow, u64::from(oldest.items));
+            dropped += u64::from(oldest.items);
+        }
+        counters::add(Counter::LogsOverflow, dropped);
+        if let Some(dropped) = self.told.add(dropped) {
+            log::warn!("{dropped} logs so far were dropped: more wait to be sent than there is room for");
         }
     }
 }

@@ -103,11 +103,32 @@ pub struct Entry<'a> {
     pub request_id: Option<&'a str>,
     /// Tags of this log alone, joined by commas; may be empty.
     pub tags: &'a str,
+    /// The durable execution it says it belongs to.
+    pub durable: Option<Durable<'a>>,
+}
+
+/// The execution of a durable function that a log belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Durable<'a> {
+    /// The name that the caller gave it.
+    pub name: &'a str,
+    /// Its id.
+    pub id: &'a str,
+}
+
+impl<'a> Durable<'a> {
+    /// Reads the end of an ARN of the form `…/durable-execution/<name>/<id>`.
+    #[must_use]
+    pub fn in_arn(arn: &'a str) -> Option<Self> {
+        let (_, rest) = arn.split_once("/durable-execution/")?;
+        let (name, id) = rest.split_once('/')?;
+        (!name.is_empty() && !id.is_empty() && !id.contains('/')).then_some(Self { name, id })
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Level, Text};
+    use super::{Durable, Level, Text};
 
     #[test]
     fn words_for_levels() {
@@ -126,6 +147,21 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(Level::parse(word).map(Level::as_str), expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn executions_in_arns() {
+        let function = "arn:aws:lambda:us-east-1:1:function:f:7";
+        for (rest, expected) in [
+            ("/durable-execution/order-7/1a2b", Some(Durable { name: "order-7", id: "1a2b" })),
+            ("/durable-execution/order-7", None),
+            ("/durable-execution//1a2b", None),
+            ("/durable-execution/order-7/", None),
+            ("/durable-execution/a/b/c", None),
+            ("", None),
+        ] {
+            assert_eq!(Durable::in_arn(&format!("{function}{rest}")), expected, "{rest}");
         }
     }
 

@@ -58,13 +58,13 @@ impl Frame {
         true
     }
 
-    /// Writes `entry` without tags and id of its own.
+    /// Writes `entry` without tags and ids of its own.
     fn write_bare(&self, entry: &Entry<'_>, out: &mut Vec<u8>) -> bool {
-        if entry.tags.is_empty() && entry.request_id.is_none() {
-            // The function's own tags come from environment variables, which Lambda limits to 4 KB.
-            return true;
+        let bare = Entry { tags: "", request_id: None, durable: None, ..*entry };
+        if bare != *entry {
+            self.write(&bare, out);
         }
-        self.write(&Entry { tags: "", request_id: None, ..*entry }, out);
+        // Else it is the function's own tags, and the settings they come from are bounded.
         true
     }
 
@@ -83,6 +83,13 @@ impl Frame {
             }
             None => out.extend_from_slice(b"null"),
         }
+        if let Some(durable) = entry.durable {
+            out.extend_from_slice(b",\"durable_function.execution_id\":\"");
+            escape::push_plain(durable.id, out);
+            out.extend_from_slice(b"\",\"durable_function.execution_name\":\"");
+            escape::push_plain(durable.name, out);
+            out.push(b'"');
+        }
         // Writing to a vector cannot fail.
         let _ = write!(out, "}},\"timestamp\":{},\"status\":\"{}", entry.time_ms, entry.level.as_str());
         out.extend_from_slice(&self.function);
@@ -99,7 +106,7 @@ impl Frame {
 mod tests {
     use super::{Frame, MAX_LOG};
     use crate::lambda::Tags;
-    use crate::logs::entry::{Entry, Level, Text};
+    use crate::logs::entry::{Durable, Entry, Level, Text};
 
     fn tags(joined: &str) -> Tags {
         Tags {
@@ -116,6 +123,7 @@ mod tests {
         text: Text::Plain("m"),
         request_id: Some("r"),
         tags: "",
+        durable: None,
     };
 
     fn check(tags: &Tags, entry: &Entry<'_>, expected: &str) {
@@ -138,8 +146,13 @@ mod tests {
         );
         check(
             &Tags { function_arn: String::new(), service: String::new(), ..tags("a:1") },
-            &Entry { tags: "c:3,d:4", request_id: Some("\"\n"), ..ENTRY },
-            r#"{"message":{"message":"m","lambda":{"arn":"","request_id":"\"\n"},"timestamp":1665532800001,"status":"warn"},"hostname":"","service":"","ddtags":"a:1,c:3,d:4","ddsource":"lambda"}"#,
+            &Entry {
+                tags: "c:3,d:4",
+                request_id: Some("\"\n"),
+                durable: Some(Durable { name: "order\"", id: "1a" }),
+                ..ENTRY
+            },
+            r#"{"message":{"message":"m","lambda":{"arn":"","request_id":"\"\n","durable_function.execution_id":"1a","durable_function.execution_name":"order\""},"timestamp":1665532800001,"status":"warn"},"hostname":"","service":"","ddtags":"a:1,c:3,d:4","ddsource":"lambda"}"#,
         );
     }
 
@@ -175,7 +188,11 @@ mod tests {
     fn long_tags_and_ids_are_left_out() {
         let frame = Frame::new(&tags("a:1"));
         let long = "x".repeat(MAX_LOG);
-        for entry in [Entry { tags: &long, ..ENTRY }, Entry { request_id: Some(&long), ..ENTRY }] {
+        for entry in [
+            Entry { tags: &long, ..ENTRY },
+            Entry { request_id: Some(&long), ..ENTRY },
+            Entry { durable: Some(Durable { name: "n", id: &long }), ..ENTRY },
+        ] {
             let mut out = Vec::new();
             assert!(frame.write(&entry, &mut out));
             let log: serde_json::Value = serde_json::from_slice(&out).unwrap();

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use super::entry::{Entry, Level, Text};
+use super::entry::{Durable, Entry, Level, Text};
 use super::platform::write_line;
 use super::record::{Line, Scratch};
 use crate::config::Config;
@@ -62,8 +62,8 @@ impl Mapper {
     /// Maps one element; `emit` gets the logs that result, which may be none, its own, or those that waited for it.
     pub fn map(&mut self, element: &Element<'_>, mut emit: impl FnMut(&Entry<'_>)) {
         match &element.kind {
-            Kind::Function(raw) if self.function => self.record(element.time_ms, raw, &mut emit),
-            Kind::Extension(raw) if self.extension => self.record(element.time_ms, raw, &mut emit),
+            Kind::Function(raw) if self.function => self.record(element.time_ms, raw, true, &mut emit),
+            Kind::Extension(raw) if self.extension => self.record(element.time_ms, raw, false, &mut emit),
             Kind::Platform(event) => self.event(element.time_ms, event, &mut emit),
             Kind::Function(_) | Kind::Extension(_) | Kind::Ignored => {}
         }
@@ -79,11 +79,12 @@ impl Mapper {
         self.scratch = Scratch::default();
     }
 
-    fn record(&mut self, time_ms: u64, raw: &str, emit: &mut impl FnMut(&Entry<'_>)) {
+    fn record(&mut self, time_ms: u64, raw: &str, of_function: bool, emit: &mut impl FnMut(&Entry<'_>)) {
         let line = Line::read(raw, &mut self.scratch);
         let current = self.request_id.as_deref().filter(|_| !self.managed);
         let request_id = line.request_id.as_deref().or(current);
-        let entry = Entry { time_ms, level: line.level, text: line.text, request_id, tags: &line.tags };
+        let durable = line.execution_arn.as_deref().filter(|_| of_function).and_then(Durable::in_arn);
+        let entry = Entry { time_ms, level: line.level, text: line.text, request_id, tags: &line.tags, durable };
         if request_id.is_some() || self.managed {
             emit(&entry);
         } else {
@@ -135,7 +136,8 @@ impl Mapper {
         self.line.clear();
         let Some(level) = write_line(event, runtime_ms, &mut self.line) else { return };
         let current = self.request_id.as_deref().filter(|_| !self.managed);
-        let entry = Entry { time_ms, level, text: Text::Plain(&self.line), request_id: own.or(current), tags: "" };
+        let (text, request_id) = (Text::Plain(self.line.as_str()), own.or(current));
+        let entry = Entry { time_ms, level, text, request_id, tags: "", durable: None };
         if entry.request_id.is_some() || self.managed {
             emit(&entry);
         } else {
@@ -158,16 +160,20 @@ struct Orphan {
     escaped: bool,
     text: String,
     tags: String,
+    /// Name and id.
+    durable: Option<(String, String)>,
 }
 
 impl Orphan {
     fn cost(&self) -> usize {
-        self.text.len() + self.tags.len() + ORPHAN_OVERHEAD
+        let durable = self.durable.as_ref().map_or(0, |(name, id)| name.len() + id.len());
+        self.text.len() + self.tags.len() + durable + ORPHAN_OVERHEAD
     }
 
     fn entry<'a>(&'a self, request_id: Option<&'a str>) -> Entry<'a> {
         let text = if self.escaped { Text::Escaped(&self.text) } else { Text::Plain(&self.text) };
-        Entry { time_ms: self.time_ms, level: self.level, text, request_id, tags: &self.tags }
+        let durable = self.durable.as_ref().map(|(name, id)| Durable { name, id });
+        Entry { time_ms: self.time_ms, level: self.level, text, request_id, tags: &self.tags, durable }
     }
 }
 
@@ -181,6 +187,7 @@ impl Orphans {
             escaped: matches!(entry.text, Text::Escaped(_)),
             text: entry.text.as_str().to_owned(),
             tags: entry.tags.to_owned(),
+            durable: entry.durable.map(|d| (d.name.to_owned(), d.id.to_owned())),
         };
         self.bytes += orphan.cost();
         self.lines.push_back(orphan);

@@ -26,6 +26,8 @@ pub struct Line<'a> {
     pub tags: Cow<'a, str>,
     /// The object's own request id.
     pub request_id: Option<Cow<'a, str>>,
+    /// The object's own durable execution, as an ARN.
+    pub execution_arn: Option<Cow<'a, str>>,
 }
 
 impl<'a> Line<'a> {
@@ -43,7 +45,7 @@ impl<'a> Line<'a> {
             json::unescape(inner, text);
             let line = object(text, original, cut).unwrap_or(Self::plain(original));
             // The ids in a text are the function's business, those of an object Lambda's log format.
-            return Line { request_id: None, ..line };
+            return Line { request_id: None, execution_arn: None, ..line };
         }
         compact(raw, text);
         let text: &'a str = text;
@@ -55,7 +57,7 @@ impl<'a> Line<'a> {
     }
 
     fn plain(text: Text<'a>) -> Self {
-        Self { text, level: Level::Info, tags: Cow::Borrowed(""), request_id: None }
+        Self { text, level: Level::Info, tags: Cow::Borrowed(""), request_id: None, execution_arn: None }
     }
 }
 
@@ -74,14 +76,17 @@ fn may_be_object(inner: &str) -> bool {
 
 /// Reads `text` if it is an object; `original` is the message unless the object carries tags.
 fn object<'a>(text: &'a str, original: Text<'a>, cut: &'a mut String) -> Option<Line<'a>> {
-    let names = ["ddtags", "message", "level", "status", "requestId", "AWSRequestId"];
-    let [tags, message, level, status, own_id, aws_id] = members(text, names)?;
-    let request_id = own_id.and_then(string).or_else(|| aws_id.and_then(string));
+    let names = ["ddtags", "message", "level", "status", "requestId", "AWSRequestId", "executionArn"];
+    let [tags, message, level, status, own_id, aws_id, execution] = members(text, names)?;
+    // Loggers write the field outside an invocation too, then without an id.
+    let id = |raw: Option<&'a str>| raw.and_then(string).filter(|id| !id.is_empty());
+    let request_id = id(own_id).or_else(|| id(aws_id));
+    let execution_arn = execution.and_then(string);
     let outer_level = level_of(level, status);
     if let Some((raw, tags)) = tags.and_then(|raw| Some((raw, string(raw)?))) {
         cut_member(text, raw, cut);
         let level = outer_level.unwrap_or(Level::Info);
-        return Some(Line { text: Text::Plain(cut), level, tags, request_id });
+        return Some(Line { text: Text::Plain(cut), level, tags, request_id, execution_arn });
     }
     let inner = message.filter(|m| m.starts_with('{'));
     if let Some((inner, [tags, level, status])) =
@@ -90,9 +95,9 @@ fn object<'a>(text: &'a str, original: Text<'a>, cut: &'a mut String) -> Option<
     {
         cut_member(inner, raw, cut);
         let level = outer_level.or_else(|| level_of(level, status)).unwrap_or(Level::Info);
-        return Some(Line { text: Text::Plain(cut), level, tags, request_id });
+        return Some(Line { text: Text::Plain(cut), level, tags, request_id, execution_arn });
     }
-    Some(Line { level: outer_level.unwrap_or(Level::Info), request_id, ..Line::plain(original) })
+    Some(Line { level: outer_level.unwrap_or(Level::Info), request_id, execution_arn, ..Line::plain(original) })
 }
 
 /// The level told by `level`, or by `status` if there is no `level` at all.
@@ -201,6 +206,8 @@ mod tests {
             ["info", "", "r1"],
         );
         check(r#"{"requestId":1,"AWSRequestId":"r2"}"#, r#"{"requestId":1,"AWSRequestId":"r2"}"#, ["info", "", "r2"]);
+        check(r#"{"requestId":"","AWSRequestId":"r2"}"#, r#"{"requestId":"","AWSRequestId":"r2"}"#, ["info", "", "r2"]);
+        check(r#"{"requestId":""}"#, r#"{"requestId":""}"#, ["info", "", "-"]);
         check(r#"{"\u0064dtags":"a:1"}"#, r#"{"\u0064dtags":"a:1"}"#, ["info", "a:1", "-"]);
         check("{}", "{}", ["info", "", "-"]);
     }

@@ -18,14 +18,16 @@ use super::settings::{Base, Settings};
 use super::{Kind, Message};
 use crate::config::{Config, Signal};
 use crate::diag::counters::{self, Counter};
+use crate::diag::repeat::Repeat;
 use crate::forwarder::{FlushTicket, Lane, Payload};
 use crate::lambda::{self, Tags};
 use crate::sys;
 
-/// Bytes of aggregates, events and service checks: some 60,000 contexts of usual size.
-const BUDGET: usize = 20 << 20;
-/// Bytes of compressed payloads that the lane gave back.
-const KEPT: usize = 4 << 20;
+/// Bytes of aggregates, events and service checks, some 60,000 contexts of usual size, and the part of the function's
+/// memory that is the limit if it is less.
+const BUDGET: (usize, usize) = (20 << 20, 16);
+/// The same for compressed payloads that wait for a flush or that the lane gave back.
+const KEPT: (usize, usize) = (4 << 20, 64);
 /// What an event or a service check costs beside its texts.
 const LINE: usize = 256;
 
@@ -47,8 +49,9 @@ pub struct Agent {
 pub fn run(agent: Agent) {
     let Agent { config, tags, inbox, events, lane } = agent;
     let settings = Settings::new(&config);
-    let state = State::new(Base::new(&settings, &tags), settings, BUDGET);
-    serve(state, Outlet { lane, kept: VecDeque::new() }, inbox, &events);
+    let share = |(limit, part)| config.lambda.share(limit, part);
+    let state = State::new(Base::new(&settings, &tags), settings, share(BUDGET));
+    serve(state, Outlet::new(lane, share(KEPT)), inbox, &events);
 }
 
 fn serve(mut state: State, mut outlet: Outlet, inbox: Receiver<Message>, events: &Sender<lambda::Event>) {
@@ -65,8 +68,9 @@ fn serve(mut state: State, mut outlet: Outlet, inbox: Receiver<Message>, events:
             state.reset();
             Vec::new()
         });
-        if let Some(ticket) = ticket {
-            outlet.flush(ticket, payloads);
+        match ticket {
+            Some(ticket) => outlet.flush(ticket, payloads),
+            None => outlet.hold(payloads),
         }
         if state.presses() && events.try_send(lambda::Event::Pressure(Signal::Metrics)).is_err() {
             counters::count(Counter::InboxFull);
@@ -92,6 +96,11 @@ struct State {
     lost: u64,
     /// Events and service checks that could not be read since the last flush.
     malformed: u64,
+    /// What the user was told of.
+    told_lost: Repeat,
+    told_malformed: Repeat,
+    /// Whether emptying the aggregates before the next flush was tried and did not make room.
+    stuck: bool,
 }
 
 impl State {
@@ -107,6 +116,9 @@ impl State {
             pressed: false,
             lost: 0,
             malformed: 0,
+            told_lost: Repeat::default(),
+            told_malformed: Repeat::default(),
+            stuck: false,
         }
     }
 
@@ -117,12 +129,19 @@ impl State {
 
     fn handle(&mut self, message: Message) -> Vec<Payload> {
         match message {
-            Message::Samples(batch) => self.take(&batch),
+            Message::Samples(batch) => {
+                self.take(&batch);
+                return self.relieve(sys::clock::wall_ms() / 1000);
+            }
             Message::Tags(tags) => {
                 self.base = Base::new(&self.settings, &tags);
                 self.aggregator.rebuild(&self.base);
             }
-            Message::Flush(ticket) => return self.payloads(sys::clock::wall_ms() / 1000, ticket.last),
+            Message::Flush(ticket) => {
+                (self.pressed, self.stuck) = (false, false);
+                self.report();
+                return self.payloads(sys::clock::wall_ms() / 1000, ticket.last);
+            }
         }
         Vec::new()
     }
@@ -150,7 +169,7 @@ impl State {
     fn line(&mut self, line: Line<'_>, received: u64) -> bool {
         let (Line::Event(text) | Line::ServiceCheck(text)) = line;
         let cost = 2 * text.len() + LINE;
-        if self.bytes + self.aggregator.bytes() + cost > self.budget {
+        if self.held() + cost > self.budget {
             return false;
         }
         let outcome = match line {
@@ -175,9 +194,25 @@ impl State {
 
     /// Whether the coordinator should be told, once, that there is much to send.
     fn presses(&mut self) -> bool {
-        let press = !self.pressed && self.bytes + self.aggregator.bytes() > self.budget / 2;
+        let press = !self.pressed && self.held() > self.budget / 2;
         self.pressed |= press;
         press
+    }
+
+    /// Makes room when the budget is nearly used up although a flush was asked for: that comes behind the datagrams
+    /// which lie in the socket, and they may bring more contexts than fit. Payloads are a tenth of what they are made of.
+    fn relieve(&mut self, now: u64) -> Vec<Payload> {
+        if self.stuck || self.held() < self.budget / 4 * 3 {
+            return Vec::new();
+        }
+        let payloads = self.payloads(now, false);
+        // Series whose bucket has no second left stay; to try again with each batch would only cost time.
+        self.stuck = self.held() > self.budget / 2;
+        payloads
+    }
+
+    fn held(&self) -> usize {
+        self.bytes + self.aggregator.bytes()
     }
 
     /// Everything that can be sent at `now` (seconds since the epoch).
@@ -196,35 +231,46 @@ impl State {
         self.events = Vec::new();
         self.checks = Vec::new();
         self.bytes = 0;
-        self.pressed = false;
-        self.report();
         payloads
     }
 
-    /// Tells what was lost since the last flush.
+    /// Tells, at times, what was lost.
     fn report(&mut self) {
-        let (lost, malformed) = (std::mem::take(&mut self.lost), std::mem::take(&mut self.malformed));
-        if lost > 0 {
+        if let Some(lost) = self.told_lost.add(std::mem::take(&mut self.lost)) {
             log::warn!(
-                "DogStatsD: {lost} samples were lost because too many different metrics and tags wait to be sent; \
-                 use fewer tag values or flush more often (DD_SERVERLESS_FLUSH_STRATEGY)"
+                "DogStatsD: {lost} samples so far were lost because too many different metrics and tags wait to be \
+                 sent; use fewer tag values or flush more often (DD_SERVERLESS_FLUSH_STRATEGY)"
             );
         }
-        if malformed > 0 {
+        if let Some(malformed) = self.told_malformed.add(std::mem::take(&mut self.malformed)) {
             let reason = Malformed::Header;
-            log::warn!("DogStatsD: {malformed} lines could not be read and are lost: {reason}");
+            log::warn!("DogStatsD: {malformed} lines so far could not be read and are lost: {reason}");
         }
     }
 }
 
-/// The lane and what it could not take.
+/// The lane, and what waits for the next flush or could not be taken by the last.
 struct Outlet {
     lane: Lane,
     /// Oldest first.
     kept: VecDeque<Payload>,
+    /// Bytes that `kept` may take.
+    budget: usize,
+    told: Repeat,
 }
 
 impl Outlet {
+    fn new(lane: Lane, budget: usize) -> Self {
+        Self { lane, kept: VecDeque::new(), budget, told: Repeat::default() }
+    }
+
+    fn hold(&mut self, payloads: Vec<Payload>) {
+        if !payloads.is_empty() {
+            self.kept.extend(payloads);
+            self.trim();
+        }
+    }
+
     fn flush(&mut self, ticket: FlushTicket, payloads: Vec<Payload>) {
         self.kept.extend(payloads);
         let all = std::mem::take(&mut self.kept).into();
@@ -238,15 +284,15 @@ impl Outlet {
     fn trim(&mut self) {
         let mut bytes: usize = self.kept.iter().map(|payload| payload.body.len()).sum();
         let mut dropped = 0_u64;
-        while bytes > KEPT
+        while bytes > self.budget
             && let Some(oldest) = self.kept.pop_front()
         {
             bytes -= oldest.body.len();
             dropped += 1;
         }
-        if dropped > 0 {
-            counters::add(Counter::PayloadsOverflow, dropped);
-            log::warn!("metrics: {dropped} payloads that could not be sent were dropped to make room for newer ones");
+        counters::add(Counter::PayloadsOverflow, dropped);
+        if let Some(dropped) = self.told.add(dropped) {
+            log::warn!("metrics: {dropped} payloads so far were dropped unsent to make room for newer ones");
         }
     }
 }

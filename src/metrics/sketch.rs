@@ -152,9 +152,10 @@ impl Sketch {
             seen += u64::from(n);
             if seen > rank {
                 let weight = (rank - before) as f64 / f64::from(n);
-                let low = lower_bound(key);
-                let high = if key == INFINITY { self.max } else { lower_bound(key.saturating_add(1)) };
-                return (low + (high - low) * weight).clamp(self.min, self.max);
+                // The outermost bins have no finite bounds of their own.
+                let within = |bound: f64| bound.clamp(self.min, self.max);
+                let (low, high) = (within(lower_bound(key)), within(lower_bound(key.saturating_add(1))));
+                return within(low * (1.0 - weight) + high * weight);
             }
         }
         self.max

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::lab::intake::{Log, Received, Sketch};
 use crate::lab::isolation::{self, Sandbox, TASK_ROOT};
 use crate::lab::platform::Invoked;
-use crate::lab::{Intake, Options, Platform, Runtime, Status, TelemetryMode, runtimes};
+use crate::lab::{Intake, Options, Platform, Route, Runtime, Status, TelemetryMode, runtimes};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -88,7 +88,7 @@ impl Session<'_> {
         let sandbox = Sandbox { task: Some(folder), ..Sandbox::default() };
         isolation::isolated_in(&sandbox, &self.name, || {
             let ran = self.invoke_all();
-            let said: Vec<&str> = ran.lines.iter().filter_map(Value::as_str).filter(|line| complains(line)).collect();
+            let said: Vec<&Value> = ran.lines.iter().filter(|line| complains(&line.to_string())).collect();
             assert!(said.is_empty(), "a library complains: {said:#?}");
             judge(&ran);
         });
@@ -110,7 +110,11 @@ impl Session<'_> {
         let made = spans_made();
         if self.telemetry != TelemetryMode::Real {
             // Nobody holds the invocation's end for the flush then, so it may be still under way.
-            intake.wait_for(LIMIT, |received| received.spans().next().is_some() && !received.sketches.is_empty());
+            let events = self.events.len();
+            intake.wait_for(LIMIT, |received| {
+                received.spans().any(|span| span.name == "shop.pay")
+                    && received.requests_to(Route::Sketches).count() == events
+            });
         }
         let at_its_end = intake.received();
         let down = platform.shutdown("spindown").expect("there is an extension");

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::lab::platform::Call;
-use crate::lab::{Fault, Intake, Options, Outcome, Platform, Program, Runtime, TelemetryMode};
+use crate::lab::{Fault, Intake, Options, Outcome, Platform, Program, Report, Runtime, Status, TelemetryMode};
 use crate::relay::Relay;
 use crate::{
     AT_END, CONTEXT, LIMIT, NOTHING, ONCE, RARELY, ROUTES, Scene, arrived, forget, function, isolated, post, work,
@@ -217,20 +217,6 @@ fn without_telemetry_next_is_not_held_and_the_next_invoke_sends() {
             assert_eq!(scene.lines("WARN"), [""; 0], "{telemetry:?}");
             assert!(scene.intake.received().requests.len() <= answered + 2, "{telemetry:?}");
             scene.platform.shutdown("spindown");
-
-            let received = scene.intake.received();
-            let arn = "function_arn:arn:aws:lambda:eu-central-1:123456789012:function:lab-function";
-            for tag in [arn, "account_id:123456789012", "aws_account:123456789012"] {
-                assert!(received.sketches.iter().all(|s| s.tags.iter().any(|t| t == tag)), "{telemetry:?}: {tag}");
-                let (key, value) = tag.split_once(':').unwrap();
-                let function_tags = |payload: &crate::lab::intake::AgentPayload| {
-                    let tags = payload.tracers[0].tags.get("_dd.tags.function").cloned().unwrap_or_default();
-                    tags.split(',').any(|t| t == format!("{key}:{value}"))
-                };
-                // The first one's spans are encoded when they come, which may be before its ARN.
-                let later = received.traces.iter().filter(|p| p.tracers[0].chunks[0].spans[0].resource != "op 1.");
-                assert!(later.count() > 0 && received.traces.iter().skip(1).all(function_tags), "{telemetry:?}: {tag}");
-            }
             forget();
         }
     });
@@ -265,6 +251,53 @@ fn without_telemetry_shutdown_sends_what_is_left() {
         scene.invoke(1);
         scene.shutdown();
         assert_eq!(scene.arrived(1), WITHOUT_LINES);
+    });
+}
+
+/// Lambda never tells the end, although it delivers: the flush before the deadline lets `next` go.
+#[test]
+fn an_end_that_is_never_told_does_not_hold_next() {
+    isolated("lifecycle::an_end_that_is_never_told_does_not_hold_next", || {
+        let mut scene = Scene::with(&[AT_END], |options| {
+            options.runtime_done = false;
+            options.report = Report::Never;
+        });
+        for n in 1..=2 {
+            let invoked = scene.platform.invoke(&json!({ "n": n }), Duration::from_secs(1)).unwrap();
+            assert_eq!(invoked.status, Status::Success, "{n}");
+            assert_eq!(scene.arrived(n), ONCE, "{n}");
+        }
+        scene.shutdown();
+        assert_eq!([scene.arrived(1), scene.arrived(2)], [ONCE; 2]);
+    });
+}
+
+/// Register does not tell the account; the first INVOKE does, in its ARN.
+#[test]
+fn the_arn_of_the_first_invocation_completes_the_tags() {
+    isolated("lifecycle::the_arn_of_the_first_invocation_completes_the_tags", || {
+        for telemetry in [TelemetryMode::Real, TelemetryMode::NotSupported] {
+            let mut scene = Scene::with(&[RARELY], |options| {
+                options.telemetry = telemetry;
+                options.account_id = None;
+            });
+            scene.invoke(1);
+            scene.invoke(2);
+            scene.shutdown();
+            let received = scene.intake.received();
+            let tracers = received.traces.iter().flat_map(|payload| &payload.tracers);
+            // The first one's spans are encoded as they come, which may be before the INVOKE does.
+            let second = tracers.filter(|t| t.chunks.iter().any(|c| c.spans.iter().any(|s| s.resource == "op 2.")));
+            let function_tags: Vec<_> = second.map(|tracer| tracer.tags["_dd.tags.function"].clone()).collect();
+            assert_eq!((function_tags.len(), received.sketches.len()), (1, 2), "{telemetry:?}");
+            let arn = "function_arn:arn:aws:lambda:eu-central-1:123456789012:function:lab-function";
+            for tag in [arn, "account_id:123456789012", "aws_account:123456789012"] {
+                assert!(function_tags[0].split(',').any(|t| t == tag), "{telemetry:?}: {tag}: {function_tags:?}");
+                assert!(received.sketches.iter().all(|s| s.tags.iter().any(|t| t == tag)), "{telemetry:?}: {tag}");
+                assert!(received.logs.iter().all(|log| log.ddtags().contains(tag)), "{telemetry:?}: {tag}");
+            }
+            forget();
+        }
     });
 }
 

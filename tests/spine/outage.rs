@@ -143,12 +143,28 @@ fn a_slow_intake_loses_nothing() {
     });
 }
 
+/// The intake has it once its answer has begun, whatever becomes of the rest.
+#[test]
+fn an_answer_that_breaks_off_is_an_answer() {
+    isolated("outage::an_answer_that_breaks_off_is_an_answer", || {
+        let mut scene = Scene::new(&[AT_END]);
+        scene.fault(Action::HalfAnswer);
+        for n in 1..=3 {
+            scene.invoke(n);
+            assert_eq!(scene.arrived(n), ONCE, "{n}");
+        }
+        scene.shutdown();
+        assert!((1..=3).all(|n| scene.arrived(n) == ONCE));
+        scene.assert_quiet();
+    });
+}
+
 /// Rows: a status that says that the payload can never be taken. It is dropped, at once and for good.
 #[test]
 fn what_an_intake_refuses_is_dropped() {
     isolated("outage::what_an_intake_refuses_is_dropped", || {
         for status in [400, 404, 413] {
-            let mut scene = Scene::new(&[AT_END]);
+            let mut scene = Scene::new(&[AT_END, ("DD_LOG_LEVEL", "debug")]);
             scene.fault(Action::Status(status));
             scene.invoke(1);
             scene.invoke(2);
@@ -163,6 +179,9 @@ fn what_an_intake_refuses_is_dropped() {
             let said = format!("refused a payload, which is dropped: status {status}");
             assert!(warnings.iter().all(|line| line.contains(&said)), "{warnings:?}");
             assert_eq!(scene.lines("ERROR"), [""; 0]);
+            let debug = scene.lines("DEBUG");
+            let ledger = debug.iter().find(|line| line.starts_with("what became of everything: ")).expect("a ledger");
+            assert!(ledger.split(' ').any(|part| part == "forwarder.dropped.refused=6"), "{ledger}");
             forget();
         }
     });

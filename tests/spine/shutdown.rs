@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::lab::{Action, Fault, Outcome, Route, Runtime, sys};
+use crate::lab::intake::API_KEY;
+use crate::lab::{Action, Fault, Outcome, Route, Runtime, Status, sys};
 use crate::{
     AT_END, CONTEXT, LIMIT, NOTHING, ONCE, RARELY, Scene, arrived, assert_clean, forget, function, isolated, work,
 };
@@ -78,6 +79,23 @@ fn signals_mean_shutdown() {
                 assert_eq!((exit.code, exit.signal), (Some(0), None), "{signals:?}");
                 assert_eq!(scene.arrived(1), ONCE, "{signals:?}");
                 assert!(std::fs::exists(CONTEXT).unwrap(), "{signals:?}");
+                forget();
+            }
+        }
+    });
+}
+
+/// As soon as `next` is polled a signal is no surprise any more.
+#[test]
+fn a_signal_right_after_the_first_next_means_shutdown() {
+    isolated("shutdown::a_signal_right_after_the_first_next_means_shutdown", || {
+        for key in [API_KEY, ""] {
+            for _ in 0..5 {
+                let mut scene = Scene::new(&[("DD_API_KEY", key)]);
+                scene.platform.init().unwrap();
+                scene.platform.signal_extension(sys::SIGTERM);
+                let exit = scene.platform.wait_for_exit(LIMIT).expect("it ends");
+                assert_eq!((exit.code, exit.signal), (Some(0), None));
                 forget();
             }
         }
@@ -220,7 +238,7 @@ fn a_timeout_finds_the_data_at_the_intake() {
             scene.intake.heal();
             let limit = Duration::from_millis(1500);
             let invoked = scene.platform.invoke(&json!({"n": 2, "then": "hang"}), limit).unwrap();
-            assert!(invoked.shutdown.unwrap().killed);
+            assert_eq!(invoked.status, Status::Timeout, "{env:?}");
             assert_eq!(arrived(&scene.intake.received(), 2), ONCE, "{env:?}");
             forget();
         }

@@ -1,6 +1,4 @@
-//! The worker's loop: answers, independence of endpoints, panics. Sockets are in `tests/forwarder.rs`.
-
-use std::time::Instant;
+//! The worker's loop: answers, independence of endpoints, panics. Sockets are in `tests/forwarder/`.
 
 use super::super::endpoints::tests::{payload, target};
 use super::super::outbox::{Attempt, Stamp};
@@ -70,4 +68,16 @@ fn endpoints_are_independent() {
     assert_eq!(wire.seen, ["a", "dead", "dead", "dead", "b", "a", "dead", "dead", "b"]);
     let mut wire = hosts();
     assert_eq!(answers(&mut wire, &["dead", "b"], &[1, 2], 1), [(1, 1, 1), (2, 1, 2)]);
+}
+
+#[test]
+fn in_the_last_flush_each_endpoint_has_its_share_of_the_time() {
+    let now = Instant::now();
+    let ticket = |last| FlushTicket { id: 1, deadline: now + Duration::from_secs(6), last };
+    for (last, elapsed, endpoints, expected) in
+        [(false, 0, 3, 6), (true, 0, 3, 2), (true, 2, 2, 4), (true, 4, 1, 6), (true, 0, 1, 6), (true, 9, 2, 9)]
+    {
+        let shared = share(ticket(last), now + Duration::from_secs(elapsed), endpoints);
+        assert_eq!(shared.deadline, now + Duration::from_secs(expected), "{last} {elapsed} {endpoints}");
+    }
 }

@@ -6,7 +6,7 @@ use crate::logs::testing::{config, logs};
 use proptest::prelude::*;
 
 fn entry<'a>(text: &'a str) -> Entry<'a> {
-    Entry { time_ms: 1, level: Level::Info, text: Text::Plain(text), request_id: Some("r"), tags: "" }
+    Entry { time_ms: 1, level: Level::Info, text: Text::Plain(text), request_id: Some("r"), tags: "", durable: None }
 }
 
 /// Text that compresses badly, `len` bytes of it.
@@ -89,6 +89,15 @@ fn new_tags_are_used_at_once() {
 }
 
 #[test]
+fn a_small_function_keeps_less() {
+    let mut config = config();
+    for (memory, expected) in [("", 16), ("128", 8), ("256", 16), ("10240", 16)] {
+        config.lambda.memory_size = memory.to_owned();
+        assert_eq!(Batches::new(&config, &Tags::default()).budget, expected << 20, "{memory}");
+    }
+}
+
+#[test]
 fn the_budget_drops_the_oldest_and_asks_once() {
     let mut config = config();
     config.logs_use_compression = false;
@@ -100,7 +109,7 @@ fn the_budget_drops_the_oldest_and_asks_once() {
         asked += u32::from(batches.take_pressure());
     }
     assert_eq!(asked, 1);
-    assert!(batches.waiting() <= BUDGET);
+    assert!(batches.waiting() <= batches.budget);
     assert!(counters::get(Counter::LogsOverflow) - overflow >= 30);
     let payloads = batches.take();
     let last = logs(payloads.last().unwrap()).pop().unwrap();
@@ -108,12 +117,14 @@ fn the_budget_drops_the_oldest_and_asks_once() {
     // Handed back, they stay within the budget, in their order, and do not ask again.
     batches.push(&entry("new"));
     batches.restore(payloads);
-    assert!(batches.waiting() <= BUDGET && !batches.take_pressure());
+    assert!(batches.waiting() <= batches.budget && !batches.take_pressure());
     let payloads = batches.take();
     assert_eq!(logs(payloads.last().unwrap())[0]["message"]["message"], "new");
     // Once all is gone, it may ask again.
     assert!(!batches.take_pressure());
     (0..20_u64).for_each(|i| batches.push(&entry(&noise(900_000, i))));
+    assert!(batches.take_pressure() && !batches.take_pressure());
+    batches.press_again();
     assert!(batches.take_pressure());
 }
 

@@ -296,6 +296,27 @@ fn waiting_lines_are_bounded() {
 }
 
 #[test]
+fn lines_of_a_durable_execution_name_it() {
+    let record = r#"{"executionArn":"arn:x/durable-execution/order/1a","m":1}"#;
+    for (kind, record, wait, expected) in [
+        ("function", record, false, Some(("order", "1a"))),
+        ("function", record, true, Some(("order", "1a"))),
+        ("function", r#"{"executionArn":"arn:x"}"#, false, None),
+        ("function", r#"{"executionArn":7}"#, false, None),
+        ("extension", record, false, None),
+    ] {
+        let mut mapper = Mapper::new(&testing::config(), Some("r".to_owned()).filter(|_| !wait));
+        let mut seen = Vec::new();
+        let text = format!(r#"{{"type":"{kind}","record":{record}}}"#);
+        let element = Element::read(Elements::new(&text).next().unwrap().unwrap(), 0).unwrap();
+        let mut see = |entry: &Entry<'_>| seen.push(entry.durable.map(|d| (d.name.to_owned(), d.id.to_owned())));
+        mapper.map(&element, &mut see);
+        mapper.finish(&mut see);
+        assert_eq!(seen, [expected.map(|(name, id)| (name.to_owned(), id.to_owned()))], "{kind} {record}");
+    }
+}
+
+#[test]
 fn tags_of_waiting_lines_are_kept() {
     let mut mapper = Mapper::new(&testing::config(), None);
     map(&mut mapper, &[("function", r#"{"ddtags":"a:1","level":"warn"}"#)], false);

@@ -38,10 +38,7 @@ fn every_kind_of_payload() {
     ));
     let payloads = state.payloads(106, false);
     let routes: Vec<_> = payloads.iter().map(|p| (p.route, p.items)).collect();
-    assert_eq!(
-        routes,
-        [(Route::Sketches, 1), (Route::Series, 3), (Route::Events, 1), (Route::Events, 1), (Route::ServiceChecks, 1)]
-    );
+    assert_eq!(routes, [(Route::Sketches, 1), (Route::Series, 3), (Route::Events, 2), (Route::ServiceChecks, 1)]);
     let mut series = json(&payloads[1])["series"].as_array().unwrap().clone();
     series.sort_by_key(|entry| entry["metric"].to_string());
     let origin =
@@ -70,18 +67,14 @@ fn every_kind_of_payload() {
             "msg_title": "u", "msg_text": "v", "timestamp": 105, "priority": "low", "host": "h",
             "tags": ["env:dev", "function_arn:arn:x"], "alert_type": "info", "aggregation_key": "k",
             "source_type_name": "",
-        }]}})
-    );
-    assert_eq!(
-        json(&payloads[3]),
-        serde_json::json!({"apiKey": "", "internalHostname": "", "events": {"jenkins": [{
+        }], "jenkins": [{
             "msg_title": "t", "msg_text": "a\nb", "timestamp": 77, "priority": "normal", "host": "",
             "tags": ["env:dev", "function_arn:arn:x", "y"], "alert_type": "error", "aggregation_key": "",
             "source_type_name": "jenkins",
         }]}})
     );
     assert_eq!(
-        json(&payloads[4]),
+        json(&payloads[3]),
         serde_json::json!([{
             "check": "up", "host_name": "h", "timestamp": 105, "status": 2, "message": "down",
             "tags": ["env:dev", "function_arn:arn:x", "z"],
@@ -99,7 +92,7 @@ fn pressure_is_told_once_until_the_next_flush() {
     state.take(&batch(&many));
     assert!(state.presses());
     assert!(!state.presses());
-    state.payloads(106, false);
+    state.handle(Message::Flush(ticket(1)));
     assert!(!state.presses());
     state.take(&batch(&many));
     assert!(state.presses());
@@ -107,6 +100,37 @@ fn pressure_is_told_once_until_the_next_flush() {
     state.take(&batch(&events));
     assert!(state.lost > 0);
     assert!(counters::get(Counter::MetricsOverflow) >= before + state.lost);
+}
+
+#[test]
+fn more_contexts_than_fit_become_payloads_before_the_flush() {
+    let mut state = state(64 * 1024);
+    let (mut sent, mut early) = (0, 0);
+    for i in 0..100 {
+        let lines: String = (0..20).map(|n| format!("a:1|d|#user:{i}-{n}\n")).collect();
+        state.take(&batch(&lines));
+        let payloads = state.relieve(106);
+        early += payloads.len();
+        sent += payloads.iter().map(|p| p.items).sum::<u32>();
+    }
+    sent += state.payloads(106, true).iter().map(|p| p.items).sum::<u32>();
+    assert_eq!((sent, state.lost), (2000, 0));
+    assert!(early > 3, "{early}");
+}
+
+#[test]
+fn relief_is_not_tried_again_when_no_second_is_left() {
+    let mut state = state(64 * 1024);
+    let mut relieved = 0;
+    for i in 0..200 {
+        let lines: String = (0..20).map(|n| format!("a:1|c|#user:{i}-{n}\n")).collect();
+        state.take(&batch(&lines));
+        relieved += usize::from(!state.relieve(106).is_empty());
+    }
+    assert_eq!(relieved, 9, "the seconds of a bucket that is open");
+    assert!(state.stuck && state.lost > 0);
+    assert!(!state.handle(Message::Flush(ticket(1))).is_empty(), "the bucket has ended");
+    assert!(!state.stuck);
 }
 
 #[test]
@@ -129,7 +153,7 @@ fn flushes_reach_the_lane_and_what_it_gives_back_is_kept() {
     let (tx, rx) = bounded(16);
     let (events, _inbox) = bounded(1);
     let thread = std::thread::spawn(move || {
-        serve(state(1 << 20), Outlet { lane, kept: VecDeque::new() }, rx, &events);
+        serve(state(1 << 20), Outlet::new(lane, KEPT.0), rx, &events);
     });
     // Nothing to send: answered by the lane, and no worker is started.
     tx.send(Message::Flush(ticket(1))).unwrap();
@@ -158,9 +182,9 @@ fn flushes_reach_the_lane_and_what_it_gives_back_is_kept() {
 fn kept_payloads_are_bounded_by_dropping_the_oldest() {
     let (done, _answers) = unbounded();
     let lane = Lane::new(Signal::Metrics, done, Box::new(|_| false));
-    let mut outlet = Outlet { lane, kept: VecDeque::new() };
+    let mut outlet = Outlet::new(lane, KEPT.0);
     for i in 0..10_u32 {
-        let body = vec![0; KEPT / 4];
+        let body = vec![0; KEPT.0 / 4];
         let encoding = crate::forwarder::Encoding::Zstd;
         outlet.flush(ticket(1), vec![Payload { route: Route::Series, encoding, body, items: i, headers: Vec::new() }]);
     }

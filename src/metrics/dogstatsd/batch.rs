@@ -42,6 +42,7 @@ struct Record {
     rate: f64,
     timestamp: u64,
     received: u64,
+    partial: bool,
 }
 
 /// A line that is no sample.
@@ -101,7 +102,7 @@ impl Batch {
 
     /// Takes over the first `length` bytes of what [`Batch::spare`] gave: splits and parses them. `cut` says that the
     /// datagram was longer; its last line, half of which is missing, is dropped. `received` is the time in seconds.
-    /// Every line that cannot be read is passed to `malformed`.
+    /// Every line that cannot be read, or only in part, is passed to `malformed`.
     pub fn commit(&mut self, length: usize, cut: bool, received: u64, mut malformed: impl FnMut(Malformed)) {
         let Buffers { bytes, used, records, values, lines } = &mut self.buffers;
         let mut start = *used;
@@ -124,19 +125,25 @@ impl Batch {
             }
             let first = values.len();
             match parser::parse(line, values) {
-                Ok(metric) => records.push(Record {
-                    name: Span::of(metric.name, bytes),
-                    tags: Span::of(metric.tags, bytes),
-                    value: match metric.kind {
-                        Kind::Set => Span::of(metric.member, bytes),
-                        // Fewer values than bytes: both fit.
-                        _ => Span { start: first as u32, len: (values.len() - first) as u32 },
-                    },
-                    kind: metric.kind,
-                    rate: metric.rate,
-                    timestamp: metric.timestamp,
-                    received,
-                }),
+                Ok(metric) => {
+                    if metric.partial {
+                        malformed(Malformed::Value);
+                    }
+                    records.push(Record {
+                        name: Span::of(metric.name, bytes),
+                        tags: Span::of(metric.tags, bytes),
+                        value: match metric.kind {
+                            Kind::Set => Span::of(metric.member, bytes),
+                            // Fewer values than bytes: both fit.
+                            _ => Span { start: first as u32, len: (values.len() - first) as u32 },
+                        },
+                        kind: metric.kind,
+                        rate: metric.rate,
+                        timestamp: metric.timestamp,
+                        received,
+                        partial: metric.partial,
+                    })
+                }
                 Err(reason) => malformed(reason),
             }
         }
@@ -164,6 +171,7 @@ impl Batch {
                     tags: record.tags.within(bytes),
                     rate: record.rate,
                     timestamp: record.timestamp,
+                    partial: record.partial,
                 },
                 values,
                 received: record.received,
@@ -216,6 +224,14 @@ mod tests {
         let lines: Vec<_> = batch.lines().collect();
         assert_eq!(lines, [(Line::Event(b"_e{1,1}:a|b"), 5), (Line::ServiceCheck(b"_sc|x|0"), 5)]);
         assert_eq!(bad, [Malformed::Shape]);
+    }
+
+    #[test]
+    fn a_value_left_out_is_told_and_costs_no_other() {
+        let (batch, bad) = read(&[b"a:1:nan:2|c\nb:inf|c\nc:1|c"], false);
+        let samples: Vec<_> = batch.samples().map(|s| (s.metric.name, s.values)).collect();
+        assert_eq!(samples, [(&b"a"[..], &[1.0, 2.0][..]), (b"c", &[1.0])]);
+        assert_eq!(bad, [Malformed::Value, Malformed::Value]);
     }
 
     #[test]

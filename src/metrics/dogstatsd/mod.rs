@@ -25,6 +25,7 @@ use self::batch::{Batch, Buffers, CAPACITY};
 use self::parser::Malformed;
 use super::Message;
 use crate::diag::counters::{self, Counter};
+use crate::diag::repeat::Repeat;
 use crate::forwarder::FlushTicket;
 use crate::sys;
 
@@ -169,6 +170,9 @@ struct Reader {
     reason: Option<Malformed>,
     /// The kernel's count when it was last read.
     drops: u64,
+    /// What the user was told of.
+    unread: Repeat,
+    dropped: Repeat,
     /// Whether a panic was logged.
     told: bool,
 }
@@ -195,6 +199,8 @@ impl Reader {
             malformed: 0,
             reason: None,
             drops: 0,
+            unread: Repeat::default(),
+            dropped: Repeat::default(),
             told: false,
         }
     }
@@ -267,22 +273,24 @@ impl Reader {
         self.out.send(Message::Flush(ticket)).map_err(|_| Closed)
     }
 
-    /// Counts and tells what was lost since the last flush.
+    /// Counts what was lost since the last flush, and tells it at times.
     fn report(&mut self) {
         self.received = 0;
         if let Some(reason) = self.reason.take() {
             let lines = std::mem::take(&mut self.malformed);
             counters::add(Counter::MetricsMalformed, lines);
-            log::warn!("DogStatsD: {lines} lines could not be read and are lost; the last one: {reason}");
+            if let Some(lines) = self.unread.add(lines) {
+                log::warn!("DogStatsD: {lines} lines so far could not be read in full; the last one: {reason}");
+            }
         }
         let drops = self.local.and_then(sys::udp::drops).unwrap_or(self.drops);
         let new = drops.saturating_sub(self.drops);
         self.drops = drops;
-        if new > 0 {
-            counters::add(Counter::MetricsKernelDrops, new);
+        counters::add(Counter::MetricsKernelDrops, new);
+        if let Some(drops) = self.dropped.add(new) {
             log::warn!(
-                "DogStatsD: the kernel dropped {new} datagrams because the socket buffer was full; send less at once, \
-                 pack several samples into a datagram, or give the function more memory and with it more CPU"
+                "DogStatsD: the kernel dropped {drops} datagrams so far because the socket buffer was full; send less \
+                 at once, pack several samples into a datagram, or give the function more memory and with it more CPU"
             );
         }
     }

@@ -25,6 +25,8 @@ pub struct Metric<'a> {
     pub rate: f64,
     /// Seconds since the epoch; 0 if not sent.
     pub timestamp: u64,
+    /// Whether values that are not finite were left out.
+    pub partial: bool,
 }
 
 /// Why a line was dropped.
@@ -82,7 +84,7 @@ pub fn parse<'a>(line: &'a [u8], values: &mut Vec<f64>) -> Result<Metric<'a>, Ma
         b"s" => Kind::Set,
         _ => return Err(Malformed::Type),
     };
-    let mut metric = Metric { name, kind, member: b"", tags: b"", rate: 1.0, timestamp: 0 };
+    let mut metric = Metric { name, kind, member: b"", tags: b"", rate: 1.0, timestamp: 0, partial: false };
     while let Some(fields) = rest {
         let (field, next) = match split(fields, b'|') {
             Some((field, next)) => (field, Some(next)),
@@ -99,7 +101,7 @@ pub fn parse<'a>(line: &'a [u8], values: &mut Vec<f64>) -> Result<Metric<'a>, Ma
     if kind == Kind::Set {
         metric.member = value;
     } else {
-        packed(value, values)?;
+        metric.partial = packed(value, values)?;
     }
     Ok(metric)
 }
@@ -121,9 +123,10 @@ pub(super) fn timestamp(text: &[u8]) -> Option<u64> {
     (1.0..=1e15).contains(&seconds).then_some(seconds as u64)
 }
 
-/// `v:v:v`: empty values are skipped, one that cannot be read drops the line.
-fn packed(mut text: &[u8], values: &mut Vec<f64>) -> Result<(), Malformed> {
+/// `v:v:v`: empty values are skipped, one that cannot be read drops the line. Returns whether one was not finite.
+fn packed(mut text: &[u8], values: &mut Vec<f64>) -> Result<bool, Malformed> {
     let before = values.len();
+    let mut partial = false;
     loop {
         let (value, rest) = match split(text, b':') {
             Some((value, rest)) => (value, Some(rest)),
@@ -132,7 +135,7 @@ fn packed(mut text: &[u8], values: &mut Vec<f64>) -> Result<(), Malformed> {
         if !value.is_empty() {
             match number::parse(value) {
                 Some(number) if number.is_finite() => values.push(number),
-                Some(_) => {}
+                Some(_) => partial = true,
                 None => {
                     values.truncate(before);
                     return Err(Malformed::Value);
@@ -144,7 +147,7 @@ fn packed(mut text: &[u8], values: &mut Vec<f64>) -> Result<(), Malformed> {
             None => break,
         }
     }
-    if values.len() == before { Err(Malformed::Value) } else { Ok(()) }
+    if values.len() == before { Err(Malformed::Value) } else { Ok(partial) }
 }
 
 #[cfg(test)]
@@ -153,7 +156,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn metric(name: &'static str, kind: Kind) -> Metric<'static> {
-        Metric { name: name.as_bytes(), kind, member: b"", tags: b"", rate: 1.0, timestamp: 0 }
+        Metric { name: name.as_bytes(), kind, member: b"", tags: b"", rate: 1.0, timestamp: 0, partial: false }
     }
 
     fn check(line: &str, expected: Result<(Metric<'_>, &[f64]), Malformed>) {
@@ -198,7 +201,7 @@ mod tests {
             ("a:21::22|c", Ok((count, &[21.0, 22.0]))),
             ("a::1:|c", Ok((count, &[1.0]))),
             ("a:1:2:3|c", Ok((count, &[1.0, 2.0, 3.0]))),
-            ("a:1:nan:2|c", Ok((count, &[1.0, 2.0]))),
+            ("a:1:nan:2|c", Ok((Metric { partial: true, ..count }, &[1.0, 2.0]))),
             ("a:1:x|c", Err(Malformed::Value)),
             ("a:inf|c", Err(Malformed::Value)),
             ("a: 1|c", Err(Malformed::Value)),
@@ -279,7 +282,7 @@ mod tests {
             let mut values = Vec::new();
             let got = parse(line.as_bytes(), &mut values).unwrap();
             let expected =
-                Metric { name: name.as_bytes(), kind, member: b"", tags: tags.as_bytes(), rate, timestamp };
+                Metric { name: name.as_bytes(), kind, member: b"", tags: tags.as_bytes(), rate, timestamp, partial: false };
             prop_assert_eq!(got, expected);
             prop_assert_eq!(values, numbers);
         }

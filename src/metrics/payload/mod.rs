@@ -39,21 +39,20 @@ impl Bodies {
         Self { route, level, open: open.into(), separator, close, body: Vec::new(), items: 0, done: Vec::new() }
     }
 
-    /// Appends what `write` writes as an entry.
-    fn entry(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Appends what `write` writes as an entry. It is told whether the entry is the first of its body, and called again
+    /// when the entry turns out to need another one.
+    fn entry(&mut self, write: impl Fn(&mut Vec<u8>, bool)) {
         if self.items == MAX_ENTRIES {
             self.seal();
         }
         let end = self.body.len();
         self.body.extend_from_slice(if self.items == 0 { &self.open } else { self.separator });
-        let start = self.body.len();
-        write(&mut self.body);
+        write(&mut self.body, self.items == 0);
         if self.items > 0 && self.body.len() + self.close.len() > MAX_BODY {
-            let entry = self.body.split_off(start);
             self.body.truncate(end);
             self.seal();
             self.body.extend_from_slice(&self.open);
-            self.body.extend_from_slice(&entry);
+            write(&mut self.body, true);
         }
         self.items += 1;
     }
@@ -136,7 +135,7 @@ pub(super) mod tests {
         ] {
             let mut bodies = Bodies::new(Route::Series, 1, "[", b",", b"]");
             for _ in 0..entries {
-                bodies.entry(|out| {
+                bodies.entry(|out, _| {
                     out.push(b'"');
                     out.resize(out.len() + size - 2, b'x');
                     out.push(b'"');
@@ -162,7 +161,7 @@ pub(super) mod tests {
             })
             .collect();
         let mut bodies = Bodies::new(Route::Sketches, 1, "", b"", b"");
-        bodies.entry(|out| out.extend_from_slice(&noise));
+        bodies.entry(|out, _| out.extend_from_slice(&noise));
         assert!(bodies.finish()[0].body.len() < 3_200_000);
     }
 }

@@ -47,7 +47,7 @@ impl<'a> Series<'a> {
         }
         let origin = origin::detail(&self.name, self.base);
         let (name, tags) = (self.name.as_str(), self.tags.as_slice());
-        self.bodies.entry(|out| write(out, name, context, point, tags, origin));
+        self.bodies.entry(|out, _| write(out, name, context, point, tags, origin));
     }
 
     /// The payloads.

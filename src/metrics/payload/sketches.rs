@@ -24,7 +24,7 @@ impl<'a> Sketches<'a> {
     /// Adds the sketch of `context` at `timestamp` (seconds since the epoch).
     pub fn push(&mut self, context: &Context, timestamp: u64, sketch: &Sketch) {
         let base = self.base;
-        self.bodies.entry(|out| write(out, context, timestamp, sketch, base));
+        self.bodies.entry(|out, _| write(out, context, timestamp, sketch, base));
     }
 
     /// The payloads.

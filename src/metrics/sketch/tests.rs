@@ -21,6 +21,17 @@ fn parameters_agree_with_each_other() {
 }
 
 #[test]
+fn quantiles_of_values_beyond_the_outermost_bins_are_numbers() {
+    for (values, q, expected) in [
+        (&[1e300, 1e300, 1e300][..], 0.5, 1e300),
+        (&[-1e300, -1e300, 1e300], 0.0, -1e300),
+        (&[f64::MIN, f64::MAX], 1.0, f64::MAX),
+    ] {
+        assert_eq!(sketch(values).quantile(q), expected, "{values:?}");
+    }
+}
+
+#[test]
 fn keys() {
     // From the formula: round_half_even(ln v / ln gamma) + 1338.
     for (value, expected) in [
@@ -163,6 +174,9 @@ proptest! {
             if v.is_finite() {
                 got.insert(v, n);
             }
+        }
+        for q in [0.0, 0.5, 0.95, 1.0] {
+            prop_assert!((got.min..=got.max).contains(&got.quantile(q)), "{q} of {got:?}");
         }
         let bins: Vec<_> = got.wire_bins().collect();
         prop_assert!(bins.is_sorted_by_key(|bin| bin.0));

@@ -1,3 +1,5 @@
+//! The trace agent without its thread: messages in, payloads out.
+
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, unbounded};

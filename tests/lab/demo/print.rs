@@ -21,6 +21,7 @@ pub fn report(outcome: &Outcome, received: &Received, python: bool) {
     for run in &outcome.runs {
         invocation(run, received);
     }
+    others(received);
     costs(outcome, received);
 }
 
@@ -52,13 +53,13 @@ fn invocation(run: &Run, received: &Received) {
         let text = log.message().trim_end().replace(['\r', '\n', '\t'], " ");
         let cut: String = text.chars().take(WIDTH).collect();
         let more = if cut.len() < text.len() { "…" } else { "" };
-        println!("    {:<8} {cut}{more}", log.status().unwrap_or("-"));
+        println!("    {:<5} {cut}{more}", log.status().unwrap_or("-"));
     }
     println!("  metrics");
     for metric in ["demo.orders", "demo.amount"] {
         let (count, sum, min, max) = check::distribution(received, metric, run.step.kind);
         if count > 0 {
-            println!("    {metric:<12} count {count:<3} sum {sum:<8} min {min:<8} max {max}");
+            println!("    {metric:<12} {count} of sum {sum}, from {min} to {max}");
         }
     }
     println!("  spans");
@@ -66,23 +67,44 @@ fn invocation(run: &Run, received: &Received) {
     if let Some(root) = spans.first() {
         tree(root, &spans, "", "");
     }
-    let next = result.extension.map_or("never".to_owned(), |took| format!("{} after the handler", duration(took)));
-    let flush = result.flush.map_or(String::new(), |took| {
-        format!(", {} after it was told (Lambda buffers that event for up to 25 ms)", duration(took))
-    });
-    let memory = run
-        .memory
-        .map_or(String::new(), |m| format!(" · {:.2} MB resident, {:.2} MB at most", mb(m.resident_kb), mb(m.peak_kb)));
-    println!("  thimble\n    next {next}{flush}{memory}\n");
+    println!("  thimble");
+    match (result.extension, result.flush) {
+        (Some(next), Some(flush)) => println!(
+            "    done {} after the handler; {} of that are its own, the rest is Lambda, which keeps the event for up to 25 ms",
+            duration(next),
+            duration(flush)
+        ),
+        (Some(next), None) => println!("    done {} after the handler", duration(next)),
+        (None, _) => println!("    was not done in time"),
+    }
+    if let Some(memory) = run.memory {
+        println!("    {:.2} MB resident, {:.2} MB at most so far", mb(memory.resident_kb), mb(memory.peak_kb));
+    }
+    println!();
+}
+
+/// Distributions that are not of one invocation: what the libraries send for themselves.
+fn others(received: &Received) {
+    let others: Vec<_> = received.sketches.iter().filter(|s| !s.metric.starts_with("demo.")).collect();
+    if others.is_empty() {
+        return;
+    }
+    println!("METRICS OF THE LIBRARIES");
+    for sketch in others {
+        let (count, sum) = sketch.points.iter().fold((0, 0.0), |(count, sum), p| (count + p.cnt, sum + p.sum));
+        println!("    {:<28} {count} of sum {sum}", sketch.metric);
+    }
+    println!();
 }
 
 /// A span and those below it.
 fn tree(span: &Span, all: &[&Span], lead: &str, branch: &str) {
     let name = format!("{lead}{branch}{}", span.name);
     let resource = if span.resource == span.name { "" } else { span.resource.as_str() };
-    let error = if span.error == 0 { "" } else { "  ERROR" };
+    let error = if span.error == 0 { "" } else { "ERROR" };
     let took = duration(Duration::from_nanos(span.duration.unsigned_abs()));
-    println!("    {name:<34} {took:>11}  {:<14} {resource}{error}", span.service);
+    let line = format!("    {name:<34} {took:>11}  {error:<5}  {:<14} {resource}", span.service);
+    println!("{}", line.trim_end());
     let below = match branch {
         "" => String::new(),
         "├─ " => format!("{lead}│  "),
