@@ -5,7 +5,8 @@ set -eu
 
 "$ROOT/scripts/setup.sh" layer
 mkdir -p "$ROOT/target/layer"
+packer=$("$ROOT/scripts/layer-env.sh")
 for arch in x86_64 aarch64; do
   "$ROOT/scripts/build.sh" "$arch"
-  python3 "$ROOT/scripts/layer.py" "$(binary "$arch")" "$ROOT/target/layer/thimble-$arch.zip"
+  "$packer" "$ROOT/scripts/layer.py" "$(binary "$arch")" "$ROOT/target/layer/thimble-$arch.zip"
 done

@@ -4,7 +4,7 @@
 #   scripts/setup.sh layer        both architectures, Python for the archive
 #   scripts/setup.sh check        rustfmt and clippy
 #   scripts/setup.sh test         all of that, qemu, strace, namespaces, Python and Node
-#   scripts/setup.sh bench        both architectures, namespaces
+#   scripts/setup.sh bench        both architectures, Python, namespaces
 #   scripts/setup.sh demo         the host's compiler, namespaces, Python
 set -eu
 . "$(dirname "$0")/env.sh"
@@ -60,10 +60,10 @@ namespaces() {
 components=()
 case ${1:-} in
   build) cross "$2" ;;
-  layer) cross x86_64; cross aarch64; need python3 python3 ;;
+  layer) cross x86_64; cross aarch64; python ;;
   check) need cc gcc libc6-dev; components=(rustfmt clippy) ;;
   test) cross x86_64; cross aarch64; need qemu-aarch64 qemu-user; need strace strace; python; node; namespaces ;;
-  bench) cross x86_64; cross aarch64; namespaces ;;
+  bench) cross x86_64; cross aarch64; python; namespaces ;;
   demo)
     cross "$HOST_ARCH"
     # It runs without them, with less to show.

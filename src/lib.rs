@@ -51,7 +51,9 @@
 //! - **Invariant: memory is bounded by bytes.** Bodies in flight, open batches, contexts and unsent payloads each have a
 //!   budget; what is dropped is counted under a name in [`diag::counters`].
 //! - **Invariant: only [`forwarder`] opens connections to Datadog**, with one client, built at the first flush.
-//! - **Invariant: no lock outside [`diag`], no `unsafe` anywhere**, and a module uses only what stands below it:
+//! - **Invariant: no lock outside [`diag`], no `unsafe` anywhere** (one cell in `forwarder/client.rs` is written once, at
+//!   the first connection: the TLS configuration, whose session tickets all workers use), and a module uses only what
+//!   stands below it:
 //!   `main → app → coordinator, daemon → traces, metrics, logs → forwarder, lambda → net, codec → config, diag → sys`.
 //!   (`tests/tidy.rs`.)
 //! - **Invariant: what ships contains no async runtime.** (`tests/tidy.rs` reads the dependency tree.)

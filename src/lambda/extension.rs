@@ -116,9 +116,10 @@ impl Extension {
             .proxy(None)
             .http_status_as_error(false)
             .max_redirects(0)
-            // The default of 128 KiB each is zeroed at first use: a quarter of the resident memory.
-            .input_buffer_size(8 * 1024)
-            .output_buffer_size(4 * 1024)
+            // The default of 128 KiB each is zeroed at first use: a quarter of the resident memory. Heads have to fit; a
+            // body is read in pieces.
+            .input_buffer_size(4 * 1024)
+            .output_buffer_size(2 * 1024)
             .max_idle_age(Duration::from_secs(24 * 3600))
             .build();
         let agent = ureq::Agent::with_parts(config, Dialer(afterwards.clone()), DefaultResolver::default());

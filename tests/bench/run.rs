@@ -15,7 +15,7 @@ mod table;
 
 use std::env;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use support::intake::Intake;
@@ -49,11 +49,16 @@ impl Subject {
 
     /// Starts thimble with the flush strategy `end`; hands it over once it has polled `next` and rests.
     fn session(&self, intake_delay: Duration) -> Session {
+        self.session_of(intake_delay, |command| command)
+    }
+
+    /// The same, from a command that `change` makes of the usual one.
+    fn session_of(&self, intake_delay: Duration, change: impl FnOnce(Command) -> Command) -> Session {
         let (platform, intake) = (Platform::start(), Intake::start(intake_delay));
         let mut environment = intake.environment();
         environment.push(("DD_SERVERLESS_FLUSH_STRATEGY", "end".to_owned()));
         environment.push(("DD_LOG_LEVEL", "error".to_owned()));
-        let extension = Extension::start(process::command(&self.thimble, platform.address, &environment));
+        let extension = Extension::start(change(process::command(&self.thimble, platform.address, &environment)));
         platform.next();
         extension.settled();
         Session { extension, platform, intake }

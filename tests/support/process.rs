@@ -45,6 +45,23 @@ pub fn command(binary: &Path, platform: SocketAddr, environment: &[(&str, String
     command
 }
 
+/// `command` on the first processor, where its threads do not interrupt whoever runs.
+pub fn aside(command: &Command) -> Command {
+    let mut aside = Command::new("taskset");
+    aside.args(["--cpu-list", "0", "chrt", "--batch", "0"]).arg(command.get_program()).args(command.get_args());
+    aside.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    aside.stdin(Stdio::null());
+    aside
+}
+
+/// Keeps the calling thread on the first processor.
+pub fn stay_on_the_first_processor() {
+    let thread = fs::read_link("/proc/thread-self").expect("a /proc");
+    let id = thread.file_name().expect("the thread's number");
+    let pinned = Command::new("taskset").args(["--cpu-list", "--pid", "0"]).arg(id).stdout(Stdio::null()).status();
+    assert!(pinned.is_ok_and(|status| status.success()), "taskset pins a thread of ours");
+}
+
 impl Extension {
     pub fn start(mut command: Command) -> Self {
         let started = Instant::now();
