@@ -34,6 +34,8 @@ pub struct Lifecycle {
     /// Whether the Telemetry API tells the end of invocations.
     telemetry: bool,
     invocation: Option<Invocation>,
+    /// An invocation whose end was told before it began here: telemetry and `next` are in no order.
+    early_end: Option<String>,
     /// Whether the report of the init has come: Lambda tells nothing more of it.
     init_reported: bool,
     /// Whether the `next` thread waits for a permit.
@@ -98,6 +100,7 @@ impl Lifecycle {
             flush_timeout,
             telemetry,
             invocation: None,
+            early_end: None,
             init_reported: false,
             next_waits: false,
             flush: None,
@@ -141,6 +144,15 @@ impl Lifecycle {
             guard: self.guard(deadline, now),
             long: now + self.policy.long_invocation(),
         });
+        let mut actions = self.begin(now, decision);
+        if self.early_end.take().is_some_and(|id| id == invoke.request_id) {
+            actions.extend(self.on_end(now));
+        }
+        actions
+    }
+
+    /// What the beginning of an invocation asks for.
+    fn begin(&mut self, now: Instant, decision: Decision) -> Vec<Action> {
         match decision {
             Decision::AtEnd if self.telemetry => Vec::new(),
             Decision::AtStart => self.flush_now(now, Then::Permit),
@@ -161,7 +173,13 @@ impl Lifecycle {
     /// The Telemetry API told of a platform event.
     pub fn on_platform(&mut self, now: Instant, kind: &PlatformKind) -> Vec<Action> {
         match kind {
-            PlatformKind::RuntimeDone { request_id, .. } if self.is_current(request_id) => self.on_end(now),
+            PlatformKind::RuntimeDone { request_id, .. } => {
+                if self.is_current(request_id) {
+                    return self.on_end(now);
+                }
+                self.early_end = Some(request_id.clone());
+                Vec::new()
+            }
             PlatformKind::Report { request_id, .. } if self.is_current(request_id) => self.on_report(now),
             PlatformKind::InitReport { .. } => {
                 self.init_reported = true;

@@ -143,6 +143,29 @@ fn a_runtime_done_of_another_invocation_means_nothing() {
 }
 
 #[test]
+fn a_runtime_done_that_overtakes_its_invocation_ends_it() {
+    let mut s = Script::new(FlushStrategy::End, true);
+    s.runtime_done(0, "a");
+    s.check(&[]);
+    s.invoke(1, "a", 60_000);
+    s.check(&["flush"]);
+    s.flushed(10, 0);
+    s.check(&["permit"]);
+    assert_eq!(s.deadline(), None);
+    // It is forgotten then.
+    s.invoke(20, "b", 60_000);
+    s.check(&[]);
+
+    for strategy in [FlushStrategy::Periodically, FlushStrategy::Continuously] {
+        let mut s = Script::new(strategy(Duration::from_secs(60)), true);
+        s.runtime_done(0, "a");
+        s.invoke(1, "a", 60_000);
+        s.check(&["permit"]);
+        assert_eq!(s.deadline(), None);
+    }
+}
+
+#[test]
 fn a_slow_intake_holds_an_invocation_for_a_bounded_time() {
     let mut s = Script::new(FlushStrategy::End, true);
     s.invoke(0, "a", 60_000);

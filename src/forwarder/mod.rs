@@ -19,7 +19,7 @@ pub mod worker;
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
 
 pub use client::Client;
 
@@ -142,7 +142,8 @@ impl Lane {
     }
 
     /// Hands `payloads` to the worker as part of `ticket`. The worker, or the lane itself if there is nothing to do or
-    /// the worker is still busy with earlier flushes, answers the ticket with exactly one [`FlushDone`].
+    /// the worker is still busy with earlier flushes, answers the ticket with exactly one [`FlushDone`]. Does not wait,
+    /// except in the last flush, until its deadline: once that is answered the process ends, and with it the worker.
     ///
     /// # Errors
     /// Gives the payloads back if the worker is busy or cannot be started; the aggregator keeps them within its budget.
@@ -151,10 +152,18 @@ impl Lane {
             self.start();
         }
         let rest = match &self.state {
-            LaneState::Running(jobs) => match jobs.try_send(Job { ticket, payloads }) {
-                Ok(()) => return Ok(()),
-                Err(e) => e.into_inner().payloads,
-            },
+            LaneState::Running(jobs) => {
+                let job = Job { ticket, payloads };
+                let refused = if ticket.last {
+                    jobs.send_deadline(job, ticket.deadline).err().map(SendTimeoutError::into_inner)
+                } else {
+                    jobs.try_send(job).err().map(TrySendError::into_inner)
+                };
+                match refused {
+                    None => return Ok(()),
+                    Some(job) => job.payloads,
+                }
+            }
             LaneState::Unused(_) | LaneState::Broken => payloads,
         };
         if ticket.last {

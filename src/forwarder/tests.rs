@@ -57,6 +57,32 @@ fn a_busy_worker_gives_back_what_does_not_fit() {
 }
 
 #[test]
+fn the_last_flush_waits_for_a_busy_worker() {
+    let (done, answers) = crossbeam_channel::bounded(4);
+    let (keep, kept) = crossbeam_channel::bounded(1);
+    let start: StartWorker = Box::new(move |jobs| keep.send(jobs).is_ok());
+    let mut lane = Lane::new(Signal::Metrics, done, start);
+    for id in 1..=2 {
+        assert!(lane.flush(ticket(id), vec![payload(Route::Series, Encoding::Zstd)]).is_ok());
+    }
+    let jobs = kept.recv().unwrap();
+    let last = FlushTicket { last: true, ..ticket(3) };
+    std::thread::scope(|scope| {
+        let flushing = scope.spawn(|| lane.flush(last, vec![payload(Route::Series, Encoding::Zstd)]));
+        assert_eq!(jobs.iter().take(3).map(|job| job.ticket.id).collect::<Vec<_>>(), [1, 2, 3]);
+        assert!(flushing.join().unwrap().is_ok());
+    });
+    assert!(answers.try_recv().is_err(), "the worker answers all of them");
+    // Not longer than its time.
+    for id in 4..=5 {
+        assert!(lane.flush(ticket(id), Vec::new()).is_ok());
+    }
+    let late = FlushTicket { id: 6, deadline: Instant::now(), last: true };
+    assert!(lane.flush(late, vec![payload(Route::Series, Encoding::Zstd)]).is_err());
+    assert_eq!(answers.try_recv(), Ok(FlushDone { signal: Signal::Metrics, id: 6, sent: 0, kept: 1 }));
+}
+
+#[test]
 fn budgets_shrink_with_the_function() {
     const MIB: usize = 1 << 20;
     for (memory, logs, metrics, traces) in [

@@ -6,7 +6,7 @@
 //! on the main thread at start, `save` at SHUTDOWN.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -109,7 +109,10 @@ pub fn decode(text: &[u8]) -> Option<ExecutionContext> {
 pub fn save(context: &ExecutionContext, path: &Path) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".tmp");
-    let saved = fs::write(&beside, encode(context)).and_then(|()| fs::rename(&beside, path));
+    // What the function may have put there could block the write, or lead it elsewhere.
+    let _ = fs::remove_file(&beside);
+    let write = |mut file: File| file.write_all(encode(context).as_bytes());
+    let saved = File::create_new(&beside).and_then(write).and_then(|()| fs::rename(&beside, path));
     if saved.is_err() {
         // Best effort: the error to report is the one above.
         let _ = fs::remove_file(&beside);
@@ -319,6 +322,17 @@ mod tests {
         assert_eq!(restore(&path), Some(sample()));
         assert_eq!(restore(&path), None);
         assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_stands_in_the_way_of_saving_is_not_followed() {
+        let folder = Folder::new("link");
+        let (path, other) = (folder.0.join("cache.json"), folder.0.join("other"));
+        fs::write(&other, "mine").unwrap();
+        std::os::unix::fs::symlink(&other, folder.0.join("cache.json.tmp")).unwrap();
+        save(&sample(), &path).unwrap();
+        assert_eq!(fs::read_to_string(&other).unwrap(), "mine");
+        assert_eq!(restore(&path), Some(sample()));
     }
 
     #[test]

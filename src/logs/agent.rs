@@ -16,6 +16,7 @@ use super::mapper::Mapper;
 use super::rules::Rules;
 use crate::config::{Config, Signal};
 use crate::diag::counters::{self, Counter};
+use crate::diag::repeat::Repeat;
 use crate::forwarder::{FlushTicket, Lane};
 use crate::lambda::telemetry::{Element, Elements, Kind, Malformed, PlatformEvent, PlatformKind, text_of};
 use crate::lambda::{Event, Tags};
@@ -104,11 +105,11 @@ fn notify(events: &Sender<Event>, event: Event) -> bool {
     sent
 }
 
-/// Which lines were printed already: each once, since our own lines come back as telemetry.
+/// What the user was told of.
 #[derive(Default)]
 struct Said {
-    malformed: bool,
-    dropped: bool,
+    malformed: Repeat,
+    dropped: Repeat,
     panicked: bool,
 }
 
@@ -128,15 +129,15 @@ impl Said {
 
     fn count_malformed(&mut self, elements: u64) {
         counters::add(Counter::LogsMalformed, elements);
-        if elements > 0 && !std::mem::replace(&mut self.malformed, true) {
-            log::warn!("{elements} telemetry elements are not readable and were skipped; later ones are only counted");
+        if let Some(elements) = self.malformed.add(elements) {
+            log::warn!("{elements} telemetry elements are not readable and were skipped, so far");
         }
     }
 
     fn count_dropped(&mut self, records: u64) {
         counters::add(Counter::LogsDroppedByPlatform, records);
-        if !std::mem::replace(&mut self.dropped, true) {
-            log::warn!("Lambda dropped {records} log records before delivery; later ones are only counted");
+        if let Some(records) = self.dropped.add(records) {
+            log::warn!("Lambda dropped {records} log records so far before delivery");
         }
     }
 }

@@ -4,6 +4,8 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+#[cfg(feature = "lab")]
+mod demo;
 mod node;
 mod python;
 mod session;

@@ -76,9 +76,7 @@ pub struct Session<'a> {
 impl Session<'_> {
     /// Runs it in namespaces of its own; `judge` gets what came of it.
     pub fn run(&self, judge: impl FnOnce(&Ran)) {
-        if std::env::var_os("THIMBLE_NO_CLIENTS").is_some_and(|v| v == "1") {
-            // Not by a macro, whose output the harness would keep to itself.
-            let _ = writeln!(std::io::stderr(), "{}: skipped, because THIMBLE_NO_CLIENTS is 1", self.name);
+        if skipped(&self.name) {
             return;
         }
         let folder = runtimes::function(match self.language {
@@ -160,6 +158,17 @@ impl Session<'_> {
             ..Options::default()
         }
     }
+}
+
+/// Whether the tests with real libraries are not wanted, in which case it says so.
+pub fn skipped(name: &str) -> bool {
+    let skipped = std::env::var_os("THIMBLE_NO_CLIENTS").is_some_and(|v| v == "1");
+    if skipped {
+        // Not by a macro, whose output the harness would keep to itself; in one piece, since others write too.
+        let line = format!("{name}: skipped, because THIMBLE_NO_CLIENTS is 1\n");
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+    skipped
 }
 
 /// The functions' record.

@@ -4,12 +4,12 @@ use std::fs;
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::lab::platform::Call;
+use crate::lab::platform::{Call, Telemetry};
 use crate::lab::{Fault, Intake, Options, Outcome, Platform, Program, Report, Runtime, Status, TelemetryMode};
 use crate::relay::Relay;
 use crate::{
@@ -254,6 +254,31 @@ fn without_telemetry_shutdown_sends_what_is_left() {
     });
 }
 
+/// Telemetry overtakes `next`, as it may where the processor is scarce: the end of an invocation comes before its start.
+#[test]
+fn an_end_that_is_told_early_is_no_reason_to_wait() {
+    isolated("lifecycle::an_end_that_is_told_early_is_no_reason_to_wait", || {
+        let telemetry: Arc<OnceLock<Telemetry>> = Arc::default();
+        let watched = telemetry.clone();
+        let relay = Relay::start("127.0.0.1:9001".to_owned(), move |piece| {
+            if piece.windows(8).any(|part| part == b"\"INVOKE\"") && piece.starts_with(b"HTTP/1.1 200") {
+                let told = || watched.get().is_none_or(|t| t.deliveries().iter().any(|d| !d.done.is_empty()));
+                while !told() {
+                    std::thread::yield_now();
+                }
+            }
+            true
+        });
+        let mut scene = Scene::with(&[AT_END, ("AWS_LAMBDA_RUNTIME_API", &relay.address)], |_| {});
+        let _ = telemetry.set(scene.platform.telemetry().clone());
+        let invoked = scene.invoke(1);
+        assert_eq!(scene.arrived(1), ONCE);
+        assert!(invoked.extension.unwrap() < LIMIT / 2, "{invoked:?}");
+        scene.shutdown();
+        scene.assert_quiet();
+    });
+}
+
 /// Lambda never tells the end, although it delivers: the flush before the deadline lets `next` go.
 #[test]
 fn an_end_that_is_never_told_does_not_hold_next() {
@@ -265,7 +290,6 @@ fn an_end_that_is_never_told_does_not_hold_next() {
         for n in 1..=2 {
             let invoked = scene.platform.invoke(&json!({ "n": n }), Duration::from_secs(1)).unwrap();
             assert_eq!(invoked.status, Status::Success, "{n}");
-            assert_eq!(scene.arrived(n), ONCE, "{n}");
         }
         scene.shutdown();
         assert_eq!([scene.arrived(1), scene.arrived(2)], [ONCE; 2]);

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// What is asked about each piece that the client sends: whether it goes through. If not, its connection is closed.
+/// What is asked about each piece, of either side: whether it goes through. If not, its connection is closed. It may take
+/// its time.
 type Inspect = dyn Fn(&[u8]) -> bool + Send + Sync;
 
 /// A running relay. It ends with the process.
@@ -55,9 +56,9 @@ fn connect(client: TcpStream, peer: &str, open: &Mutex<Vec<TcpStream>>, inspect:
     server.set_nodelay(true)?;
     open.lock().unwrap().extend([client.try_clone()?, server.try_clone()?]);
     let (from_server, to_client) = (server.try_clone()?, client.try_clone()?);
-    let inspect = inspect.clone();
-    thread::spawn(move || copy(client, server, &*inspect));
-    thread::spawn(move || copy(from_server, to_client, &|_| true));
+    let (there, back) = (inspect.clone(), inspect.clone());
+    thread::spawn(move || copy(client, server, &*there));
+    thread::spawn(move || copy(from_server, to_client, &*back));
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::lab::intake::API_KEY;
 use crate::lab::{Action, Fault, Outcome, Route, Runtime, Status, sys};
 use crate::{
-    AT_END, CONTEXT, LIMIT, NOTHING, ONCE, RARELY, Scene, arrived, assert_clean, forget, function, isolated, work,
+    AT_END, CONTEXT, LIMIT, NOTHING, ONCE, RARELY, Scene, arrived, assert_clean, forget, function, isolated, post, work,
 };
 
 const SIGINT: i32 = 2;
@@ -140,6 +140,26 @@ fn shutdown_during_a_flush_waits_for_it() {
         scene.shutdown();
         assert_eq!([scene.arrived(1), scene.arrived(2)], [ONCE; 2]);
         scene.assert_quiet();
+    });
+}
+
+/// More flushes than a worker has room for wait for an intake that is slow: the last one waits for them.
+#[test]
+fn flushes_that_queue_up_are_all_sent() {
+    isolated("shutdown::flushes_that_queue_up_are_all_sent", || {
+        let mut scene = Scene::with(&[RARELY, ("DD_LOCAL_TEST", "true")], |options| {
+            options.runtime = Runtime::builtin(|invocation| {
+                work(invocation);
+                Outcome::Done(json!(post("/lambda/flush")))
+            });
+        });
+        scene.fault(Fault::slow(Duration::from_millis(250)));
+        for n in 1..=5 {
+            assert_eq!(scene.invoke(n).response, 200);
+            assert!(scene.platform.telemetry().drain(LIMIT));
+        }
+        scene.shutdown();
+        assert_eq!((1..=5).map(|n| scene.arrived(n)).collect::<Vec<_>>(), [ONCE; 5]);
     });
 }
 

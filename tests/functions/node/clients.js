@@ -113,11 +113,6 @@ const actions = {
     if (event.raise) throw new RangeError("order 7 is lost");
   },
 
-  // The rates that dd-trace read from the agent's answers.
-  async agent() {
-    return Object.keys(tracer._tracer._prioritySampler._samplers);
-  },
-
   // Many requests at once over kept connections, as a busy tracer makes them.
   async connections(event) {
     const agent = new http.Agent({ keepAlive: true, maxSockets: event.sockets });

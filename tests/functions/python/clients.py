@@ -143,9 +143,8 @@ def lines(event):
 
 
 def agent(event):
-    """What ddtrace learned from the agent."""
-    sampler = tracer._span_aggregator.sampling_processor.sampler
-    return {"info": ddtrace_agent.info(), "rates": {key: s.sample_rate for key, s in sampler._agent_based_samplers.items()}}
+    """What ddtrace learns from the agent."""
+    return {"info": ddtrace_agent.info()}
 
 
 def llm(event):

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::lab::isolation::{self, Entered, Sandbox};
 use crate::lab::platform::{Init, Invoked, Shutdown, Status};
 use crate::lab::proc::{self, Memory};
-use crate::lab::{Intake, Options, Platform, Runtime, runtimes};
+use crate::lab::{Action, Intake, Options, Platform, Route, Runtime, runtimes};
 
 /// What the user chose.
 pub struct Choice {
@@ -24,6 +24,8 @@ pub struct Choice {
     pub thimble: PathBuf,
     /// Whether the built-in function runs instead of the Python one.
     pub builtin: bool,
+    /// Whether the intake refuses traces.
+    pub refuse: bool,
 }
 
 /// Tells the process inside the namespaces which interpreter to use; empty for the built-in function.
@@ -75,6 +77,8 @@ pub struct Outcome {
     pub init: Init,
     pub runs: Vec<Run>,
     pub shutdown: Option<Shutdown>,
+    /// The extension's own lines.
+    pub said: Vec<String>,
 }
 
 /// Runs the demo.
@@ -89,13 +93,13 @@ pub fn run(choice: &Choice) -> ExitCode {
     let interpreter = python.clone().unwrap_or_default().into_os_string();
     match isolation::enter(&sandbox, "demo", &arguments, &[(PYTHON, interpreter)]) {
         Entered::Left(status) => ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)),
-        Entered::Inside => inside(python.as_deref(), Path::new(isolation::TASK_ROOT)),
+        Entered::Inside => inside(choice, python.as_deref(), Path::new(isolation::TASK_ROOT)),
         Entered::InPlace(_lock) => {
             if python.is_some() && !Path::new(isolation::EXTENSION).exists() {
                 println!("lab: the Datadog libraries look for {}; running the built-in function", isolation::EXTENSION);
-                return inside(None, Path::new("/"));
+                return inside(choice, None, Path::new("/"));
             }
-            inside(python.as_deref(), &runtimes::function("python"))
+            inside(choice, python.as_deref(), &runtimes::function("python"))
         }
     }
 }
@@ -110,8 +114,11 @@ fn choose_function(choice: &Choice) -> Option<PathBuf> {
     python.map_err(|why| println!("lab: running the built-in function: {why}")).ok()
 }
 
-fn inside(python: Option<&Path>, root: &Path) -> ExitCode {
+fn inside(choice: &Choice, python: Option<&Path>, root: &Path) -> ExitCode {
     let intake = Intake::start();
+    if choice.refuse {
+        intake.fault(Route::Traces, None, Action::Status(400));
+    }
     let outcome = match invoke_all(options(&intake, python, root)) {
         Ok(outcome) => outcome,
         Err(e) => {
@@ -122,7 +129,7 @@ fn inside(python: Option<&Path>, root: &Path) -> ExitCode {
     let received = intake.received();
     print::report(&outcome, &received, python.is_some());
     let missing = check::missing(&outcome, &received);
-    print::verdict(&missing, &received);
+    print::verdict(&missing, &received, &outcome.said);
     if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -162,5 +169,5 @@ fn invoke_steps(platform: &mut Platform) -> Result<Outcome, String> {
         runs.push(Run { step, result, memory });
     }
     let shutdown = platform.shutdown("spindown");
-    Ok(Outcome { init, runs, shutdown })
+    Ok(Outcome { init, runs, shutdown, said: platform.extension_lines() })
 }

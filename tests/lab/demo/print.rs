@@ -25,8 +25,8 @@ pub fn report(outcome: &Outcome, received: &Received, python: bool) {
     costs(outcome, received);
 }
 
-/// Whether all arrived.
-pub fn verdict(missing: &[String], received: &Received) {
+/// Whether all arrived; if not, what is missing, and what the extension said.
+pub fn verdict(missing: &[String], received: &Received, said: &[String]) {
     let points: i64 = received.sketches.iter().flat_map(|s| &s.points).map(|p| p.cnt).sum();
     let spans = received.spans().count();
     if missing.is_empty() {
@@ -36,6 +36,10 @@ pub fn verdict(missing: &[String], received: &Received) {
     println!("\nNOT all arrived ({} lines, {points} values, {spans} spans did):", received.logs.len());
     for sentence in missing {
         println!("  - {sentence}");
+    }
+    if !said.is_empty() {
+        println!("thimble said:");
+        said.iter().for_each(|line| println!("  {line}"));
     }
 }
 
@@ -64,8 +68,9 @@ fn invocation(run: &Run, received: &Received) {
     }
     println!("  spans");
     let spans = check::spans(run, received);
-    if let Some(root) = spans.first() {
-        tree(root, &spans, "", "");
+    match spans.first() {
+        Some(root) => tree(root, &spans, "", ""),
+        None => println!("    none"),
     }
     println!("  thimble");
     match (result.extension, result.flush) {
