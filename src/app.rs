@@ -94,9 +94,9 @@ pub fn run(argv0: Option<&OsStr>) -> ExitCode {
 
     // While the platform answers. Before this a signal kills; one that comes after it waits for its thread.
     let signals = watch_signals();
+    let Some((registration, telemetry)) = registered(&inbox) else { return ExitCode::FAILURE };
     let mut context = context::restore(Path::new(context::PATH)).unwrap_or_default();
     context.init_time_ns = clock::wall_ns();
-    let Some((registration, telemetry)) = registered(&inbox) else { return ExitCode::FAILURE };
     let tags = Arc::new(Tags::new(&config, &registration));
     let (done, flushes) = bounded(64);
     let client = Client::new(&config);
