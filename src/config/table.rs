@@ -212,11 +212,11 @@ pub const TABLE: &[Row] = &[
         ..PLAIN
     },
     Row {
-        env: &["LOCAL_TEST"],
+        env: &["LOCAL_TEST", "LOCAL_TESTING"],
         yaml: &["local_test"],
         default: "false",
         form: BOOLEAN,
-        doc: "Lets a library flush through /lambda/flush, for runs outside Lambda.",
+        doc: "Lets a library flush through /lambda/flush, for runs outside Lambda. Node's library knows the second name.",
         read: |c, v| put(&mut c.local_test, v.with(parse::boolean)),
         ..PLAIN
     },

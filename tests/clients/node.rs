@@ -106,8 +106,9 @@ fn the_flush_that_the_library_asks_for_in_local_tests() {
     let session = node("the_flush_that_the_library_asks_for_in_local_tests", &env, &events);
     // As under AWS's emulator: nothing else tells the end of the invocation.
     Session { telemetry: TelemetryMode::NotSupported, ..session }.run(|ran| {
-        // The library asks before the invocation's trace is complete, so that goes with the next one's.
-        assert_eq!(ran.spans_at_its_end("shop."), (8, 4));
+        // The library asks before the invocation's trace is complete, so that may go with the next one's.
+        let (made, arrived) = ran.spans_at_its_end("shop.");
+        assert!(made == 8 && arrived >= 4, "{arrived} of {made}");
         assert_eq!(ran.at_its_end.sketch_points("js.lambda").map(|point| point.cnt).sum::<i64>(), 4);
     });
 }

@@ -135,13 +135,15 @@ impl Session<'_> {
             }
             Language::Node => {
                 let mut function_env = runtimes::node_env(&made(runtimes::made_node_modules()));
-                // dd-trace says nothing of its troubles otherwise.
-                let loud = [
+                let more = [
                     ("DD_LAMBDA_HANDLER", "clients.handler"),
+                    // dd-trace says nothing of its troubles otherwise.
                     ("DD_TRACE_DEBUG", "true"),
                     ("DD_TRACE_LOG_LEVEL", "warn"),
+                    // It would trace the lab's runtime, which is JavaScript; AWS's is native code.
+                    ("DD_TRACE_DISABLED_PLUGINS", "fs,http,net,dns"),
                 ];
-                function_env.extend(loud.iter().map(own));
+                function_env.extend(more.iter().map(own));
                 (Runtime::node(Path::new(TASK_ROOT)), "nodejs20.x", function_env)
             }
         };
