@@ -72,6 +72,8 @@ counters! {
     TracesMalformed = "traces.malformed",
     /// Trace payloads refused with 503 because the trace agent was too busy to take them.
     TracesBusy = "traces.busy",
+    /// Trace payloads lost because the trace agent failed on them (500).
+    TracesLost = "traces.dropped.failed",
     /// Spans dropped because a span of their trace has no trace id.
     SpansTraceIdZero = "traces.dropped.trace_id_zero",
     /// Spans dropped because a span of their trace has no id.
@@ -80,7 +82,7 @@ counters! {
     SpansForeign = "traces.dropped.foreign_span",
     /// Spans dropped because they are longer than the intake takes.
     SpansTooLarge = "traces.dropped.too_large",
-    /// Spans dropped because zstd failed.
+    /// Spans dropped because compression failed.
     SpansCompression = "traces.dropped.compression",
     /// Spans dropped because the byte budget was used up.
     SpansOverflow = "traces.dropped.overflow",

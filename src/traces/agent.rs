@@ -1,6 +1,8 @@
 //! The thread `trace-agent`: takes requests from the receiver's connections one after the other, encodes them, answers,
-//! and compresses. Owns all span memory of the process; blocks on nothing but its inbox.
+//! and compresses. Owns all span memory of the process; blocks on nothing but its inbox. A panic costs the message it
+//! happened in, and the open payload if that was being written.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -33,15 +35,28 @@ pub struct Agent {
 /// Runs until nobody can send to the inbox any more.
 pub fn run(agent: Agent) {
     let Agent { config, tags, inbox, events, lane } = agent;
-    serve(State::new(&tags, Batch::new(config.apm_compression_level), events, lane), inbox);
+    serve(State::new(&tags, Batch::new(config.apm_compression_level), events, lane), inbox, State::handle);
 }
 
-fn serve(mut state: State, inbox: Receiver<Message>) {
+fn serve(mut state: State, inbox: Receiver<Message>, handle: impl Fn(&mut State, Message)) {
+    let mut told = false;
     for message in inbox {
-        match message {
-            Message::Payload { body, format, headers, reply } => state.payload(body, format, &headers, &reply),
-            Message::Tags(tags) => state.tagging = Tagging::new(&tags),
-            Message::Flush(ticket) => state.flush(ticket),
+        let ticket = if let Message::Flush(ticket) = &message { Some(*ticket) } else { None };
+        // A tracer that waits learns of a panic by the end of its reply channel.
+        if catch_unwind(AssertUnwindSafe(|| handle(&mut state, message))).is_ok() {
+            continue;
+        }
+        counters::count(Counter::Panics);
+        if !std::mem::replace(&mut told, true) {
+            log::warn!("the trace agent lost a message to a defect of its own; please report this");
+        }
+        state.recover();
+        // The flush is owed an answer. If this fails too, its deadline is the answer.
+        if let Some(ticket) = ticket
+            && catch_unwind(AssertUnwindSafe(|| state.flush(ticket))).is_err()
+        {
+            counters::count(Counter::Panics);
+            state.recover();
         }
     }
 }
@@ -59,6 +74,21 @@ struct State {
 impl State {
     fn new(tags: &Tags, batch: Batch, events: Sender<Event>, lane: Lane) -> Self {
         Self { tagging: Tagging::new(tags), pipeline: Pipeline::default(), batch, events, lane, pressed: false }
+    }
+
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Payload { body, format, headers, reply } => self.payload(body, format, &headers, &reply),
+            Message::Tags(tags) => self.tagging = Tagging::new(&tags),
+            Message::Flush(ticket) => self.flush(ticket),
+        }
+    }
+
+    /// Forgets what a panic may have left half done.
+    fn recover(&mut self) {
+        self.pipeline = Pipeline::default();
+        self.batch.recover();
+        self.account();
     }
 
     fn payload(
@@ -88,6 +118,9 @@ impl State {
         self.account();
         if self.batch.is_pressed() && !self.pressed {
             self.pressed = self.events.try_send(Event::Pressure(Signal::Traces)).is_ok();
+            if !self.pressed {
+                counters::count(Counter::InboxFull);
+            }
         }
     }
 

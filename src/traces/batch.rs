@@ -39,7 +39,7 @@ const MAX_LANGUAGE: usize = 32;
 pub struct Dropped {
     /// Because the budget was used up.
     pub overflow: u64,
-    /// Because zstd failed.
+    /// Because compression failed.
     pub compression: u64,
 }
 
@@ -48,6 +48,8 @@ pub struct Batch {
     level: i32,
     encoder: Option<Encoder<'static>>,
     open: Open,
+    /// Whether the open payload is being written; still set only after a panic in that.
+    writing: bool,
     sealed: VecDeque<Payload>,
     sealed_bytes: usize,
     dropped: Dropped,
@@ -72,6 +74,7 @@ impl Batch {
             level,
             encoder: None,
             open: Open::default(),
+            writing: false,
             sealed: VecDeque::new(),
             sealed_bytes: 0,
             dropped: Dropped::default(),
@@ -89,6 +92,7 @@ impl Batch {
         if self.open.length > 0 && self.open.length + piece.bytes.len() > MAX_PAYLOAD {
             self.seal();
         }
+        self.writing = true;
         self.open.spans += piece.spans;
         self.open.name(&from.lang);
         let written = if self.open.length == 0 { self.write(&header()) } else { Ok(()) };
@@ -96,6 +100,7 @@ impl Batch {
             Ok(()) => self.open.length += piece.bytes.len(),
             Err(e) => self.give_up(&e),
         }
+        self.writing = false;
         self.trim();
     }
 
@@ -122,6 +127,14 @@ impl Batch {
             self.sealed.push_front(payload);
         }
         self.trim();
+    }
+
+    /// Puts right what a panic may have left half done: a payload that was being written is lost, no other.
+    pub fn recover(&mut self) {
+        if std::mem::take(&mut self.writing) {
+            self.give_up(&io::Error::other("a panic"));
+        }
+        self.sealed_bytes = self.sealed.iter().map(|payload| payload.body.len()).sum();
     }
 
     /// What was dropped since the last call.
@@ -155,22 +168,25 @@ impl Batch {
     }
 
     fn seal(&mut self) {
+        self.writing = true;
         let finished = match &mut self.encoder {
             Some(encoder) => finish(encoder, &mut self.open.body),
             None => Ok(()),
         };
-        if let Err(e) = finished {
-            self.give_up(&e);
-            return;
+        match finished {
+            Ok(()) => {
+                let payload = std::mem::take(&mut self.open).into_payload();
+                self.sealed_bytes += payload.body.len();
+                self.sealed.push_back(payload);
+            }
+            Err(e) => self.give_up(&e),
         }
-        let payload = std::mem::take(&mut self.open).into_payload();
-        self.sealed_bytes += payload.body.len();
-        self.sealed.push_back(payload);
+        self.writing = false;
     }
 
     /// Drops the open payload and the encoder: zstd fails only for want of memory, so the next may succeed.
     fn give_up(&mut self, error: &io::Error) {
-        log::warn!("traces: {} spans lost: zstd failed: {error}", self.open.spans);
+        log::warn!("traces: {} spans lost: compression failed: {error}", self.open.spans);
         self.dropped.compression += u64::from(self.open.spans);
         self.open = Open::default();
         self.encoder = None;
@@ -288,6 +304,27 @@ mod tests {
         let payloads = batch.take();
         assert_eq!(decoded(&payloads[0]).tracer_payloads.len(), 1);
         assert_eq!(payloads[0].headers, [("X-Datadog-Reported-Languages", "go".to_owned())]);
+    }
+
+    #[test]
+    fn a_panic_costs_only_what_was_being_written() {
+        for (writing, lost, kept) in [(false, 0, &[2, 3][..]), (true, 3, &[2, 4][..])] {
+            let mut batch = Batch::new(1);
+            batch.add(Piece { bytes: &piece("a"), spans: 2 }, &from(""));
+            batch.seal();
+            batch.add(Piece { bytes: &piece("b"), spans: 3 }, &from(""));
+            (batch.writing, batch.sealed_bytes) = (writing, usize::MAX / 2);
+            batch.recover();
+            assert_eq!(batch.dropped(), Dropped { overflow: 0, compression: lost });
+            if writing {
+                batch.add(Piece { bytes: &piece("c"), spans: 4 }, &from(""));
+            }
+            let payloads = batch.take();
+            assert_eq!(payloads.iter().map(|p| p.items).collect::<Vec<_>>(), kept);
+            for payload in &payloads {
+                assert_eq!(decoded(payload).tracer_payloads.len(), 1);
+            }
+        }
     }
 
     #[test]

@@ -105,8 +105,8 @@ impl Receiver {
             Ok(Ok(())) | Err(RecvTimeoutError::Timeout) => Response::json(200, ACCEPTED),
             Ok(Err(e)) => refusal(&head.path, e),
             Err(RecvTimeoutError::Disconnected) => {
-                counters::count(Counter::TracesBusy);
-                Response::text(503, "the trace agent ended\n")
+                counters::count(Counter::TracesLost);
+                Response::text(500, "the trace agent failed on this payload\n")
             }
         }
     }
@@ -193,7 +193,7 @@ mod tests {
                 400,
                 "cannot decode /v0.5/traces: expected a map at byte 3; the traces before it were taken\n",
             ),
-            (None, 503, "the trace agent ended\n"),
+            (None, 500, "the trace agent failed on this payload\n"),
         ] {
             let (receiver, inbox) = receiver();
             let agent = std::thread::spawn(move || match inbox.recv() {

@@ -20,13 +20,17 @@ struct Running {
 }
 
 fn start(tags: Tags) -> Running {
+    start_with(tags, State::handle)
+}
+
+fn start_with(tags: Tags, handle: impl Fn(&mut State, Message) + Send + 'static) -> Running {
     let (inbox, messages) = unbounded();
     let (events_in, events) = unbounded();
     let (done_in, done) = unbounded();
     let (jobs_in, jobs) = unbounded();
     let lane = Lane::new(Signal::Traces, done_in, Box::new(move |rx| jobs_in.send(rx).is_ok()));
     let batch = Batch::new(1);
-    let thread = std::thread::spawn(move || serve(State::new(&tags, batch, events_in, lane), messages));
+    let thread = std::thread::spawn(move || serve(State::new(&tags, batch, events_in, lane), messages, handle));
     Running { inbox, events, jobs, done, thread }
 }
 
@@ -126,4 +130,33 @@ fn pressure_is_told_once_between_flushes() {
     }
     drop(agent.inbox);
     agent.thread.join().unwrap();
+}
+
+#[test]
+fn a_panic_costs_the_message_it_happens_in() {
+    let before = counters::get(Counter::Panics);
+    let agent = start_with(Tags::default(), |state, message| {
+        let poisoned = match &message {
+            Message::Payload { body, .. } => body.ends_with(b"poison"),
+            Message::Flush(ticket) => ticket.id == 1,
+            Message::Tags(_) => true,
+        };
+        assert!(!poisoned, "on purpose");
+        state.handle(message);
+    });
+    agent.send(&body("before"), TracerHeaders::default()).unwrap();
+    let (reply, outcome) = bounded(1);
+    let poison = Body::detached(body("poison"));
+    agent.inbox.send(Message::Payload { body: poison, format: Format::V04, headers: Box::default(), reply }).unwrap();
+    assert!(outcome.recv().is_err(), "the tracer learns at once that there is no answer");
+    agent.inbox.send(Message::Tags(Arc::new(Tags::default()))).unwrap();
+    agent.send(&body("after"), TracerHeaders::default()).unwrap();
+    // The flush fails at its first attempt; it is answered, and nothing else was lost.
+    agent.flush(1);
+    let job = agent.jobs.recv().unwrap().recv().unwrap();
+    assert_eq!(job.ticket.id, 1);
+    assert_eq!(spans(&job).into_iter().map(|s| s.resource).collect::<Vec<_>>(), ["before", "after"]);
+    drop(agent.inbox);
+    agent.thread.join().unwrap();
+    assert!(counters::get(Counter::Panics) >= before + 3);
 }
