@@ -129,7 +129,7 @@ fn extension_name(argv0: Option<&OsStr>) -> String {
 fn settings(environment: &[(OsString, OsString)]) -> Config {
     let (config, complaints) = Config::load(environment, yaml(environment).as_deref());
     logger::init(config.log_level);
-    if log::log_enabled!(log::Level::Debug) {
+    if config.log_level >= log::LevelFilter::Debug {
         for line in config::debug_environment(environment) {
             crate::diag::debug!("{line}");
         }
