@@ -328,7 +328,8 @@ fn spawn(name: &'static str, stack: usize, events: &Sender<Event>, body: impl Fn
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).is_err() {
             count(Counter::Panics);
         }
-        let _ = events.try_send(Event::Died(name));
+        // Waits for room: the coordinator must know, and nothing waits for this thread any more.
+        let _ = events.send(Event::Died(name));
     };
     let started = thread::Builder::new().name(name.to_owned()).stack_size(stack).spawn(run);
     started.map_err(|error| log::error!("cannot start the thread {name}: {error}; it is off")).is_ok()
@@ -353,7 +354,27 @@ fn pass_on_signals(signals: Option<Signals>, events: &Sender<Event>) {
     let terminate = events.clone();
     spawn("signals", FLAT_STACK, events, move || {
         for _ in signals.forever() {
-            let _ = terminate.try_send(Event::Terminate);
+            // Waits for room: a signal must not get lost.
+            let _ = terminate.send(Event::Terminate);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_component_is_told_even_if_the_inbox_is_full() {
+        let (events, inbox) = bounded(1);
+        events.send(Event::Terminate).unwrap();
+        assert!(spawn("fragile", FLAT_STACK, &events, || panic!("on purpose")));
+        // Room comes only after the thread found none: of the two senders its own is left, or neither.
+        while crate::diag::counters::get(Counter::Panics) == 0 {
+            thread::yield_now();
+        }
+        drop(events);
+        assert!(matches!(inbox.recv(), Ok(Event::Terminate)));
+        assert!(matches!(inbox.recv_timeout(Duration::from_secs(60)), Ok(Event::Died("fragile"))));
+    }
 }

@@ -302,6 +302,66 @@ fn what_tracers_leave_out_or_send_otherwise() {
     assert_eq!(outcome.spans(), [&expected]);
 }
 
+/// Rows: start, duration and error as sent, and as they arrive.
+#[test]
+fn numbers_that_do_not_fit_stop_at_the_limit() {
+    let u64_max: &[u8] = &[0xcf, 255, 255, 255, 255, 255, 255, 255, 255];
+    let u32_max: &[u8] = &[0xce, 255, 255, 255, 255];
+    let i64_min: &[u8] = &[0xd3, 128, 0, 0, 0, 0, 0, 0, 0];
+    let nan: &[u8] = &[0xcb, 0x7f, 0xf8, 0, 0, 0, 0, 0, 0];
+    for (sent, expected) in [
+        ([u64_max, &[1], u64_max], (i64::MAX, 0, i32::MAX)),
+        ([&[0], u64_max, u32_max], (NOW, i64::MAX, i32::MAX)),
+        ([i64_min, i64_min, i64_min], (NOW, 0, i32::MIN)),
+        ([nan, nan, nan], (NOW, 0, 0)),
+        ([&[0xc0], &[0xc0], &[0xc0]], (NOW, 0, 0)),
+    ] {
+        let [start, duration, error] = sent;
+        let mut body = vec![0x91, 0x91, 0x85];
+        let fields = [("trace_id", &[1][..]), ("span_id", &[2]), ("start", start), ("duration", duration)];
+        for (key, value) in fields.into_iter().chain([("error", error)]) {
+            text(&mut body, key);
+            body.extend_from_slice(value);
+        }
+        let indexed =
+            [&[0x92, 0x91, 0xa0, 0x91, 0x91, 0x9c, 0, 0, 0, 1, 2, 0], start, duration, error, &[0x80, 0x80, 0]];
+        for (body, format) in [(body, Format::V04), (indexed.concat(), Format::V05)] {
+            let outcome = run(&body, format, &quiet(), &Tags::default());
+            assert_eq!(outcome.result, Ok(()), "{sent:x?}");
+            let span = outcome.spans()[0];
+            assert_eq!((span.start, span.duration, span.error), expected, "{format:?} {sent:x?}");
+        }
+    }
+}
+
+/// Nothing of this is for the agent to judge.
+#[test]
+fn what_looks_odd_is_passed_on() {
+    let pairs = [("_dd.p.tid", "6920d9c600000000"), ("", "empty key"), ("empty", "")];
+    let trace = vec![with_meta(plain(1, 1, 0), &pairs), plain(1, 2, 1), plain(1, 2, 1), plain(1, 2, 2)];
+    for (body, format) in [(v04(&[trace.clone()]), Format::V04), (v05(&[trace.clone()]), Format::V05)] {
+        let outcome = run(&body, format, &quiet(), &Tags::default());
+        let expected: Vec<_> = trace.iter().cloned().map(with_origin).collect();
+        assert_eq!(outcome.spans(), expected.iter().collect::<Vec<_>>(), "{format:?}");
+    }
+}
+
+#[test]
+fn values_nested_a_million_deep_are_skipped() {
+    let mut deep = vec![0x91; 1_000_000];
+    deep.push(0xc0);
+    let array = [&[0x82, 0xa4][..], b"type", &[4, 0xab], b"array_value", &deep].concat();
+    let event = [&[0x91, 0x81, 0xaa][..], b"attributes", &[0x81, 0xa1, b'a'], &array].concat();
+    for (key, value, taken) in [("unknown", deep, true), ("span_events", event, false)] {
+        let mut body = vec![0x91, 0x91, 0x83];
+        for (key, value) in [("trace_id", &[1][..]), ("span_id", &[2]), (key, &value)] {
+            text(&mut body, key);
+            body.extend_from_slice(value);
+        }
+        assert_eq!(run(&body, Format::V04, &quiet(), &Tags::default()).result.is_ok(), taken, "{key}");
+    }
+}
+
 #[test]
 fn text_that_is_not_utf8_is_repaired() {
     let good = with_meta(

@@ -109,7 +109,10 @@ impl Daemon {
     fn deliver(&self, body: Body) -> Response {
         match self.logs.send_timeout(logs::Message::Telemetry(body), HANDOVER) {
             Ok(()) => Response::text(200, ""),
-            Err(_) => Response::text(503, "the logs agent is busy; deliver again\n"),
+            Err(_) => {
+                count(Counter::LogsBusy);
+                Response::text(503, "the logs agent is busy; deliver again\n")
+            }
         }
     }
 }
@@ -117,6 +120,7 @@ impl Daemon {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diag::counters::get;
     use crossbeam_channel::bounded;
 
     fn head(method: &str, path: &str) -> Head {
@@ -176,6 +180,8 @@ mod tests {
         let (logs, deliveries) = bounded(1);
         drop(deliveries);
         let daemon = Daemon { events, logs };
+        let before = get(Counter::LogsBusy);
         assert_eq!(daemon.respond(&head("POST", "/lambda/logs"), Body::detached(Vec::new())).status, 503);
+        assert!(get(Counter::LogsBusy) > before);
     }
 }

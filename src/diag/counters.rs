@@ -38,6 +38,8 @@ counters! {
     // logs
     /// Log records that were accepted.
     LogsAccepted = "logs.accepted",
+    /// Deliveries refused with 503 because the logs agent was too busy, or had ended; Lambda delivers them again.
+    LogsBusy = "logs.busy",
     /// Telemetry elements that could not be read.
     LogsMalformed = "logs.malformed",
     /// Log records dropped by a processing rule.

@@ -1,7 +1,7 @@
 //! What can happen to the agent: the closed set of events in the coordinator's inbox.
 //!
-//! Every thread that learns something about the lifecycle sends one of these with `try_send`; only the coordinator
-//! receives them.
+//! Every thread that learns something about the lifecycle sends one of these, with `try_send` if somebody waits for that
+//! thread; only the coordinator receives them.
 
 use super::telemetry::PlatformEvent;
 use crate::config::Signal;

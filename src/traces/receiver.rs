@@ -13,6 +13,9 @@ use crate::net::{Body, Head, Response, Service};
 /// Longest request body, in bytes.
 pub const MAX_BODY: usize = 50 << 20;
 
+/// Longest body of a request that carries nothing, in bytes.
+const MAX_EMPTY: usize = 64 << 10;
+
 /// How long a request waits for room in the trace agent's inbox. Tracers wait for two seconds.
 const INBOX_WAIT: Duration = Duration::from_secs(1);
 
@@ -55,7 +58,7 @@ impl Service for Receiver {
             None => {
                 Err(Response::text(404, format!("no such endpoint: {}; GET /info lists what there is\n", head.path)))
             }
-            Some(Endpoint::Info) => Ok(MAX_BODY),
+            Some(Endpoint::Info) => Ok(MAX_EMPTY),
             Some(Endpoint::Traces(_)) if !matches!(head.method.as_str(), "POST" | "PUT") => {
                 let mut response =
                     Response::text(405, format!("{} is not allowed on {}: POST or PUT\n", head.method, head.path));
@@ -145,8 +148,13 @@ mod tests {
             ("PUT", "/v0.4/traces", msgpack, None),
             ("POST", "/v0.5/traces", msgpack, None),
             ("PUT", "/v0.5/traces", &[], None),
+            ("POST", "/v0.4/traces", &[("content-type", "application/octet-stream")], None),
+            ("POST", "/v0.4/traces", &[("content-type", "application/msgpack; charset=utf-8")], None),
+            ("POST", "/v0.4/traces", &[("content-type", "")], None),
             ("GET", "/info", &[], None),
+            ("HEAD", "/info", &[], None),
             ("POST", "/info", &[], None),
+            ("HEAD", "/v0.4/traces", &[], Some(405)),
             ("GET", "/v0.4/traces", &[], Some(405)),
             ("DELETE", "/v0.5/traces", &[], Some(405)),
             ("POST", "/", &[], Some(404)),
@@ -161,7 +169,7 @@ mod tests {
         ] {
             let (receiver, _inbox) = receiver();
             match (receiver.admit(&head(method, path, headers)), expected) {
-                (Ok(limit), None) => assert_eq!(limit, 52_428_800),
+                (Ok(limit), None) => assert_eq!(limit, if path == "/info" { 65_536 } else { 52_428_800 }),
                 (Err(response), Some(status)) => {
                     assert_eq!(response.status, status, "{method} {path}");
                     assert!(!response.body.is_empty(), "{method} {path}: says what is wrong");
@@ -178,6 +186,7 @@ mod tests {
         assert_eq!((response.status, response.content_type), (200, "application/json"));
         let info: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
         assert_eq!(info["client_drop_p0s"], false);
+        assert_eq!(info["endpoints"], serde_json::json!(["/v0.4/traces", "/v0.5/traces", "/info"]));
         for path in info["endpoints"].as_array().unwrap() {
             assert!(endpoint(path.as_str().unwrap()).is_some(), "{path}");
         }
@@ -208,6 +217,15 @@ mod tests {
             agent.join().unwrap();
             assert_eq!((response.status, std::str::from_utf8(&response.body)), (status, Ok(body)));
         }
+    }
+
+    #[test]
+    fn a_tracer_does_not_wait_for_ever_for_a_busy_agent() {
+        let before = counters::get(Counter::TracesBusy);
+        let (to_agent, _inbox) = bounded(0);
+        let response = Receiver { to_agent }.respond(&head("PUT", "/v0.4/traces", &[]), Body::detached(vec![0x90]));
+        assert_eq!(response.status, 503);
+        assert!(counters::get(Counter::TracesBusy) > before);
     }
 
     #[test]
