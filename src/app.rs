@@ -84,19 +84,19 @@ pub fn run(argv0: Option<&OsStr>) -> ExitCode {
         return ExitCode::FAILURE;
     }
 
-    // Before this a signal kills; one that comes after it waits for its thread.
-    let signals = watch_signals();
     let config = Arc::new(settings(&environment));
     if config.api_key.is_none() {
-        return idle(&config, &subscribe, &events, &inbox, &permits, signals);
+        return idle(&config, &subscribe, &events, &inbox, &permits);
     }
-    let mut context = context::restore(Path::new(context::PATH)).unwrap_or_default();
-    context.init_time_ns = clock::wall_ns();
     let sockets = Sockets::bind(&config);
     let types = if sockets.daemon.is_some() { telemetry_types(&config) } else { Vec::new() };
     let _ = subscribe.send(Subscription { types, port: DAEMON_PORT });
 
+    // While the platform answers. Before this a signal kills; one that comes after it waits for its thread.
+    let signals = watch_signals();
     let Some((registration, telemetry)) = registered(&inbox) else { return ExitCode::FAILURE };
+    let mut context = context::restore(Path::new(context::PATH)).unwrap_or_default();
+    context.init_time_ns = clock::wall_ns();
     let tags = Arc::new(Tags::new(&config, &registration));
     let (done, flushes) = bounded(64);
     let client = Client::new(&config);
@@ -129,7 +129,7 @@ fn extension_name(argv0: Option<&OsStr>) -> String {
 fn settings(environment: &[(OsString, OsString)]) -> Config {
     let (config, complaints) = Config::load(environment, yaml(environment).as_deref());
     logger::init(config.log_level);
-    if log::log_enabled!(log::Level::Debug) {
+    if config.log_level >= log::LevelFilter::Debug {
         for line in config::debug_environment(environment) {
             crate::diag::debug!("{line}");
         }
@@ -170,9 +170,9 @@ fn idle(
     events: &Sender<Event>,
     inbox: &Receiver<Event>,
     permits: &Sender<()>,
-    signals: Option<Signals>,
 ) -> ExitCode {
     let _ = subscribe.send(Subscription { types: Vec::new(), port: DAEMON_PORT });
+    let signals = watch_signals();
     if registered(inbox).is_none() {
         return ExitCode::FAILURE;
     }

@@ -25,6 +25,8 @@ pub(super) const PRIMARY_KEY: &str = "DD_API_KEY and DD_SITE";
 pub struct Target {
     /// Scheme, authority and possibly a path, without a trailing slash.
     base: String,
+    /// Takes the place of `base` for DogStatsD events: at Datadog another host does.
+    events: Option<String>,
     /// The base is the whole URL (an Observability Pipelines Worker).
     verbatim: bool,
     key: HeaderValue,
@@ -80,12 +82,21 @@ pub fn targets(config: &Config, signal: Signal) -> (Vec<Target>, Vec<BadEndpoint
         Err(problem) => bad.push(BadEndpoint { setting, problem }),
     };
     if let Some(key) = &config.api_key {
-        add(Target::new(primary, verbatim, key, PRIMARY_KEY), url_setting);
+        let target = Target::new(primary, verbatim, key, PRIMARY_KEY);
+        let events = (signal == Signal::Metrics).then(|| events_base(config)).flatten();
+        add(target.map(|target| Target { events, ..target }), url_setting);
     }
     for endpoint in additional {
         add(Target::new(&endpoint.url, false, &endpoint.api_key, additional_setting), additional_setting);
     }
     (good, bad)
+}
+
+/// Where the Go agent sends events unless the user names an address for metrics (spec: config 2.9): the host that is
+/// named after the agent's version, which is the one of Datadog's that has `/intake/`.
+fn events_base(config: &Config) -> Option<String> {
+    let named = config.metrics_url != format!("https://api.{}", config.site);
+    (!named).then(|| format!("https://{}-app.agent.{}", crate::VERSION.replace('.', "-"), config.site))
 }
 
 impl Target {
@@ -108,7 +119,7 @@ impl Target {
         let mut key =
             HeaderValue::from_str(key.expose()).map_err(|_| "its API key has characters that no API key has")?;
         key.set_sensitive(true);
-        Ok(Self { base, verbatim, key, host, key_setting })
+        Ok(Self { base, events: None, verbatim, key, host, key_setting })
     }
 
     /// The URL of `route`.
@@ -119,7 +130,8 @@ impl Target {
         if self.verbatim {
             return self.base.parse();
         }
-        Uri::from_maybe_shared(format!("{}{}", self.base, path(route)))
+        let base = self.events.as_ref().filter(|_| route == Route::Events).unwrap_or(&self.base);
+        Uri::from_maybe_shared(format!("{base}{}", path(route)))
     }
 
     /// The headers of `payload` for this target (spec: logs 6.8, metrics 3.5, traces 4.5). A further header of the

@@ -57,6 +57,23 @@ fn urls_that_cannot_be_used() {
 }
 
 #[test]
+fn events_have_a_host_of_their_own_unless_an_address_is_set() {
+    let version = crate::VERSION.replace('.', "-");
+    for (setting, value, expected) in [
+        ("DD_SITE", "datadoghq.com", format!("https://{version}-app.agent.datadoghq.com/intake/")),
+        ("DD_SITE", "us3.datadoghq.com", format!("https://{version}-app.agent.us3.datadoghq.com/intake/")),
+        ("DD_DD_URL", "http://127.0.0.1:1", "http://127.0.0.1:1/intake/".to_owned()),
+        ("DD_URL", "https://proxy.example", "https://proxy.example/intake/".to_owned()),
+    ] {
+        let env = [(setting, value), ("DD_API_KEY", "abc123")].map(|(k, v)| (k.into(), v.into()));
+        let (targets, bad) = targets(&Config::load(&env, None).0, Signal::Metrics);
+        assert_eq!((targets.len(), bad), (1, Vec::new()));
+        assert_eq!(targets[0].uri(Route::Events).unwrap().to_string(), expected);
+        assert!(!targets[0].uri(Route::Series).unwrap().to_string().contains("app.agent"));
+    }
+}
+
+#[test]
 fn a_pipelines_worker_is_used_as_it_is() {
     for url in ["http://127.0.0.1:9000/", "http://127.0.0.1:9000/v1/input", "http://127.0.0.1:9000/v1/input/"] {
         let target = Target::new(url, true, &Secret::new("k".to_owned()), "x").unwrap();

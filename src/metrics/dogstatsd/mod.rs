@@ -36,7 +36,7 @@ const LEAST_CHARGE: usize = 512;
 /// Datagrams read before a waiting flush is looked for.
 const ROUND: usize = 1024;
 /// Flushes that may wait for the thread.
-const REQUESTS: usize = 4;
+const REQUESTS: usize = 16;
 /// Batches in flight whose buffers are kept for the next ones.
 const SPARES: usize = 2;
 
