@@ -133,12 +133,53 @@ fn pause(failures: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use crossbeam_channel::bounded;
+
     use super::*;
 
     #[test]
     fn pauses_grow_and_are_bounded() {
         for (failures, ms) in [(1, 10), (2, 20), (5, 160), (8, 1000), (u32::MAX, 1000)] {
             assert_eq!(pause(failures), Duration::from_millis(ms), "{failures}");
+        }
+    }
+
+    /// A runtime API that gives each connection one answer; an empty one hangs up.
+    fn platform(answers: &'static [&'static str]) -> String {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                // A request comes in one piece.
+                let _ = stream.read(&mut [0; 4096]).unwrap();
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        addr
+    }
+
+    #[test]
+    fn registration_is_tried_again_only_if_nobody_answered() {
+        const REGISTERED: &str =
+            "HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: i\r\nContent-Length: 20\r\n\r\n{\"functionName\":\"f\"}";
+        for (answers, expected) in [
+            (&[REGISTERED][..], Ok("f")),
+            (&["", "", REGISTERED], Ok("f")),
+            (&["HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"], Err("answered 403: no")),
+            (&["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"], Err("no Lambda-Extension-Identifier")),
+        ] {
+            let (_permit, permits) = bounded(1);
+            let (_subscribe, subscription) = bounded(1);
+            let (events, _inbox) = bounded(1);
+            let poller = Poller { runtime_api: platform(answers), name: "n".to_owned(), subscription, permits, events };
+            match (register(&poller), expected) {
+                (Ok((_, registration)), Ok(name)) => assert_eq!(registration.function_name, name),
+                (Err(error), Err(says)) => assert!(error.to_string().contains(says), "{error}"),
+                (outcome, _) => panic!("{answers:?}: {outcome:?}"),
+            }
         }
     }
 }
