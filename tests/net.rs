@@ -88,6 +88,13 @@ fn threads(name: &str) -> Vec<String> {
     tasks.filter(named).collect()
 }
 
+/// The kernel's letters for what these threads do: R runs, S sleeps.
+fn states(name: &str) -> Vec<String> {
+    let stat = |id: String| std::fs::read_to_string(format!("/proc/self/task/{id}/stat")).unwrap_or_default();
+    let state = |stat: String| stat.rsplit(") ").next().and_then(|rest| rest.split(' ').next()).map(str::to_owned);
+    threads(name).into_iter().filter_map(|id| state(stat(id))).collect()
+}
+
 fn limits() -> Limits {
     Limits { connections: 32, head: 16 * 1024, read_timeout: Duration::from_secs(10), body_budget: 64 * MIB }
 }
@@ -470,6 +477,10 @@ fn the_connection_idle_for_longest_makes_room() {
     let mut clients: Vec<Client> = (0..4).map(|_| Client::new(addr)).collect();
     for client in &mut clients {
         assert_eq!(client.get("/").status, 200);
+        // It is idle a moment after its client has the answer: once its thread waits in receive.
+        while !states("evict-conn").iter().all(|state| state == "S") {
+            thread::yield_now();
+        }
     }
     let mut fifth = Client::new(addr);
     assert_eq!(fifth.get("/").status, 200);
@@ -505,6 +516,37 @@ fn bodies_in_flight_are_bounded() {
     assert_eq!(Client::new(addr).post("/len", &body).status, 200);
     // What can never fit is not waited for.
     assert_eq!(Client::new(addr).post("/len", &vec![0; 300 * 1024]).status, 413);
+}
+
+/// Together they want three times the budget, and none goes on: every one is told, and the room comes back.
+#[test]
+fn slow_bodies_that_fill_the_budget_are_answered() {
+    let limits =
+        Limits { connections: 16, body_budget: 256 * 1024, read_timeout: Duration::from_millis(200), ..limits() };
+    let (addr, _) = start("slowfat", limits);
+    let mut clients: Vec<Client> = (0..8).map(|_| Client::new(addr)).collect();
+    for client in &mut clients {
+        client.send("POST /len HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n");
+        client.send(vec![1; 100_000]);
+    }
+    for client in &mut clients {
+        let status = client.answer().status;
+        assert!(matches!(status, 408 | 503), "{status}");
+    }
+    assert_eq!(Client::new(addr).post("/len", &vec![1; 250_000]).status, 200);
+}
+
+#[test]
+fn a_thousand_short_connections_leave_nothing_behind() {
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let (addr, _) = start("short", Limits { connections: 16, ..limits() });
+    let before = descriptors();
+    for _ in 0..1_000 {
+        assert_eq!(Client::new(addr).get("/").status, 200);
+    }
+    // Other tests run beside this one and have descriptors of their own, but not hundreds more than before.
+    assert!(descriptors() < before + 500, "{before} descriptors became {}", descriptors());
+    assert!(threads("short").len() <= 17, "{:?}", threads("short"));
 }
 
 #[test]

@@ -141,7 +141,7 @@ impl Lifecycle {
             decision,
             done: false,
             reported: false,
-            guard: self.guard(deadline, now),
+            guard: Some(self.guard(deadline, now)),
             long: now + self.policy.long_invocation(),
         });
         let mut actions = self.begin(now, decision);
@@ -306,10 +306,11 @@ impl Lifecycle {
     }
 
     /// When to flush before `deadline` strikes: late enough to have most of the data, early enough to be done by then.
-    /// None if the invocation has less time than that in all.
-    fn guard(&self, deadline: Instant, now: Instant) -> Option<Instant> {
-        let guard = (self.cost * 2).clamp(GUARD.0, GUARD.1);
-        deadline.checked_sub(guard).filter(|at| *at > now)
+    /// An invocation that has little time gets half of it, so that one whose end is never told does not hold `next`.
+    fn guard(&self, deadline: Instant, now: Instant) -> Instant {
+        let left = deadline.saturating_duration_since(now);
+        let guard = (self.cost * 2).clamp(GUARD.0, GUARD.1).min(left / 2);
+        now + (left - guard)
     }
 
     /// Flushes every signal; the answers are awaited for as long as an invocation may be held.

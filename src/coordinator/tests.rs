@@ -206,11 +206,17 @@ fn data_is_flushed_before_the_deadline_strikes() {
     s.check(&["flush"]);
 }
 
+/// Rows: what an invocation whose end is never told has left, and when `next` is let go.
 #[test]
-fn an_invocation_shorter_than_the_guard_has_none() {
-    let mut s = Script::new(FlushStrategy::End, true);
-    s.invoke(0, "a", 50);
-    assert_eq!(s.deadline(), Some(900_000));
+fn an_invocation_shorter_than_the_guard_is_guarded_from_its_middle_on() {
+    for (budget, guard) in [(300, 200), (150, 75), (50, 25), (0, 0)] {
+        let mut s = Script::new(FlushStrategy::End, true);
+        s.invoke(0, "a", budget);
+        assert_eq!(s.deadline(), Some(guard), "{budget}");
+        s.tick(u64::try_from(guard).unwrap());
+        s.flushed(u64::try_from(guard).unwrap(), 0);
+        s.check(&["flush", "permit"]);
+    }
 }
 
 #[test]
