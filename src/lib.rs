@@ -33,9 +33,9 @@
 //! | `traces` | the listener on 8126 | accept |
 //! | connection threads of both | one connection each, at most `Limits::connections` | its socket; an aggregator's channel or answer, with a deadline |
 //! | `dogstatsd` | the socket on 8125/udp | poll; the metrics agent's channel |
-//! | `logs-agent` | request-id attribution, rules, the open batch | its channel |
-//! | `metrics-agent` | aggregation, sketches | its channel |
-//! | `trace-agent` | decoding, processing, encoding, compression | its channel |
+//! | `logs-agent` | request-id attribution, rules, the open batch | its channel; in the last flush its worker's, with a deadline |
+//! | `metrics-agent` | aggregation, sketches | the same |
+//! | `trace-agent` | decoding, processing, encoding, compression | the same |
 //! | `forward-logs`, `forward-metrics`, `forward-traces` | sending, unsent payloads; started by their first payload | the network, with a deadline |
 //!
 //! # Invariants
@@ -50,10 +50,9 @@
 //!   port in use turns one component off, a panic in a component is caught and the lifecycle goes on.
 //! - **Invariant: memory is bounded by bytes.** Bodies in flight, open batches, contexts and unsent payloads each have a
 //!   budget; what is dropped is counted under a name in [`diag::counters`].
-//! - **Invariant: only [`forwarder`] opens connections to Datadog**, with one client, built at the first flush.
-//! - **Invariant: no lock outside [`diag`], no `unsafe` anywhere** (one cell in `forwarder/client.rs` is written once, at
-//!   the first connection: the TLS configuration, whose session tickets all workers use), and a module uses only what
-//!   stands below it:
+//! - **Invariant: only [`forwarder`] opens connections to Datadog**, with one client for every signal; its TLS state is
+//!   built at the first connection.
+//! - **Invariant: no lock outside [`diag`], no `unsafe` anywhere**, and a module uses only what stands below it:
 //!   `main → app → coordinator, daemon → traces, metrics, logs → forwarder, lambda → net, codec → config, diag → sys`.
 //!   (`tests/tidy.rs`.)
 //! - **Invariant: what ships contains no async runtime.** (`tests/tidy.rs` reads the dependency tree.)
@@ -63,7 +62,7 @@
 //! `next` registers on its own thread while the main thread reads the settings and binds every listener; then `next`
 //! subscribes to telemetry and polls, and only then the other threads start: the kernel queues what comes for them
 //! meanwhile. Nothing else happens before the first `/next`: no TLS, no compression context, no regular expression, no
-//! file but `datadog.yaml` and the execution context.
+//! file but `datadog.yaml`; the execution context is read right after it.
 //!
 //! # Choices
 //!
@@ -73,8 +72,9 @@
 //! - A flush holds `next` back for five seconds at most, for one second while an intake is in trouble, and never past
 //!   the function's deadline; what is not sent by then goes on in its worker. Shortly before a function's deadline
 //!   its data is flushed whether it has ended or not.
-//! - At SHUTDOWN what is here is sent at once, the report of the last invocation is waited for 300 ms at most, then
-//!   comes the last flush, and the process ends before Lambda's deadline whatever the intakes do.
+//! - At SHUTDOWN what is here is sent at once, then what Lambda still buffers is waited for: 50 ms, or 300 ms at most
+//!   while the report of the last invocation or of the init is missing. Then comes the last flush, and the process ends
+//!   before Lambda's deadline whatever the intakes do.
 //! - `/lambda/start-invocation` and `/trace-context` answer 200 without trace headers while no trace context is known.
 
 #![deny(unsafe_code)]

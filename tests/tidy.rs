@@ -116,12 +116,8 @@ fn nothing_is_left_for_later() {
 
 #[test]
 fn threads_share_nothing_but_channels_and_counters() {
-    let names = ["Mutex", "RwLock", "Condvar", "LazyLock", "LazyCell", "thread_local"];
+    let names = ["Mutex", "RwLock", "Condvar", "LazyLock", "LazyCell", "OnceLock", "thread_local"];
     forbid(&names, |s| s.module() == "diag", "only diag may; send a message instead");
-    // The TLS configuration, and with it the session tickets, that the workers' connections share: written once, at the
-    // first connection, and no thread ever waits for another one's state.
-    let allowed = |s: &Source| s.module() == "diag" || s.path == "src/forwarder/client.rs";
-    forbid(&["OnceLock"], allowed, "only diag and the forwarder's client may; send a message instead");
 }
 
 #[test]

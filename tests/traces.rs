@@ -339,10 +339,11 @@ fn numbers_that_do_not_fit_stop_at_the_limit() {
 fn what_looks_odd_is_passed_on() {
     let pairs = [("_dd.p.tid", "6920d9c600000000"), ("", "empty key"), ("empty", "")];
     let trace = vec![with_meta(plain(1, 1, 0), &pairs), plain(1, 2, 1), plain(1, 2, 1), plain(1, 2, 2)];
-    let traces = [trace];
-    for (body, format) in [(v04(&traces), Format::V04), (v05(&traces), Format::V05)] {
+    for (body, format) in
+        [(v04(std::slice::from_ref(&trace)), Format::V04), (v05(std::slice::from_ref(&trace)), Format::V05)]
+    {
         let outcome = run(&body, format, &quiet(), &Tags::default());
-        let expected: Vec<_> = traces[0].iter().cloned().map(with_origin).collect();
+        let expected: Vec<_> = trace.iter().cloned().map(with_origin).collect();
         assert_eq!(outcome.spans(), expected.iter().collect::<Vec<_>>(), "{format:?}");
     }
 }

@@ -1,3 +1,4 @@
-//! Encoders shared by the signals: bytes out, no knowledge of what they mean, no I/O.
+//! Forms shared by the signals: bytes and texts, no knowledge of what they mean, no I/O.
 
 pub mod protobuf;
+pub mod rfc3339;

@@ -6,12 +6,11 @@
 
 pub mod json;
 mod split;
-mod time;
 
 use self::json::{integer, members, number, string};
+use crate::codec::rfc3339;
 
 pub use self::split::{Elements, Malformed, text_of};
-pub use self::time::epoch_ms;
 
 /// How an invocation or a phase ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -345,6 +344,11 @@ fn status_of(text: &str) -> Option<Status> {
 /// An invocation's status; one that this version does not know is no success.
 fn invocation_status(raw: Option<&str>) -> Status {
     raw.and_then(string).and_then(|text| status_of(&text)).unwrap_or(Status::Failure)
+}
+
+/// Milliseconds since the epoch of a time as the Telemetry API writes it.
+fn epoch_ms(text: &str) -> Option<u64> {
+    rfc3339::parse(text).map(|ns| ns / 1_000_000)
 }
 
 #[cfg(test)]
