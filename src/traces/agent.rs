@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::batch::Batch;
+use super::batch::{BUDGET, Batch};
 use super::pipeline::{Pipeline, Request, Tally};
 use super::tagging::Tagging;
 use super::{DecodeError, Format, Message, TracerHeaders};
@@ -35,7 +35,8 @@ pub struct Agent {
 /// Runs until nobody can send to the inbox any more.
 pub fn run(agent: Agent) {
     let Agent { config, tags, inbox, events, lane } = agent;
-    serve(State::new(&tags, Batch::new(config.apm_compression_level), events, lane), inbox, State::handle);
+    let batch = Batch::new(config.apm_compression_level, config.lambda.share(BUDGET.0, BUDGET.1));
+    serve(State::new(&tags, batch, events, lane), inbox, State::handle);
 }
 
 fn serve(mut state: State, inbox: Receiver<Message>, handle: impl Fn(&mut State, Message)) {

@@ -20,8 +20,9 @@ use crate::forwarder::{Encoding, Payload, Route};
 /// Longest payload before compression, in bytes: what the peer sends to this intake. Longer only if a single span is.
 pub const MAX_PAYLOAD: usize = 12_000_000;
 
-/// Compressed bytes that may wait for a flush. The oldest payloads go first.
-pub const BUDGET: usize = 16 << 20;
+/// Compressed bytes that may wait for a flush, and the part of the function's memory that is the limit if it is less. At
+/// half of it a flush is asked for; beyond it the oldest payloads go first.
+pub const BUDGET: (usize, usize) = (16 << 20, 16);
 
 /// How far back zstd looks, as a power of two. What repeats in spans repeats within a few of them: 256 KiB gives the same
 /// length as the level's 512 KiB (11.37 and 11.36 MB for 120,000 spans) with a smaller window buffer; 128 KiB gives 8 % more.
@@ -52,6 +53,7 @@ pub struct Batch {
     writing: bool,
     sealed: VecDeque<Payload>,
     sealed_bytes: usize,
+    budget: usize,
     dropped: Dropped,
 }
 
@@ -67,9 +69,9 @@ struct Open {
 }
 
 impl Batch {
-    /// An empty batch that compresses at `level`.
+    /// An empty batch that compresses at `level` and holds at most `budget` bytes.
     #[must_use]
-    pub fn new(level: i32) -> Self {
+    pub fn new(level: i32, budget: usize) -> Self {
         Self {
             level,
             encoder: None,
@@ -77,6 +79,7 @@ impl Batch {
             writing: false,
             sealed: VecDeque::new(),
             sealed_bytes: 0,
+            budget,
             dropped: Dropped::default(),
         }
     }
@@ -107,7 +110,7 @@ impl Batch {
     /// Whether there is more than half of what there may be.
     #[must_use]
     pub fn is_pressed(&self) -> bool {
-        self.held() > BUDGET / 2
+        self.held() > self.budget / 2
     }
 
     /// Finishes the open payload and takes everything, oldest first.
@@ -147,7 +150,7 @@ impl Batch {
     }
 
     fn trim(&mut self) {
-        while self.held() > BUDGET
+        while self.held() > self.budget
             && let Some(oldest) = self.sealed.pop_front()
         {
             self.sealed_bytes -= oldest.body.len();
@@ -278,7 +281,7 @@ mod tests {
 
     #[test]
     fn pieces_become_one_payload() {
-        let mut batch = Batch::new(1);
+        let mut batch = Batch::new(1, BUDGET.0);
         assert!(batch.take().is_empty());
         let mut headers = from("python");
         headers.dropped_p0_spans = 2;
@@ -309,7 +312,7 @@ mod tests {
     #[test]
     fn a_panic_costs_only_what_was_being_written() {
         for (writing, lost, kept) in [(false, 0, &[2, 3][..]), (true, 3, &[2, 4][..])] {
-            let mut batch = Batch::new(1);
+            let mut batch = Batch::new(1, BUDGET.0);
             batch.add(Piece { bytes: &piece("a"), spans: 2 }, &from(""));
             batch.seal();
             batch.add(Piece { bytes: &piece("b"), spans: 3 }, &from(""));
@@ -329,7 +332,7 @@ mod tests {
 
     #[test]
     fn payloads_end_at_the_limit() {
-        let mut batch = Batch::new(1);
+        let mut batch = Batch::new(1, BUDGET.0);
         let long = piece(&"x".repeat(5_000_000));
         for _ in 0..5 {
             batch.add(Piece { bytes: &long, spans: 1 }, &from(""));
@@ -343,11 +346,11 @@ mod tests {
 
     #[test]
     fn the_budget_drops_the_oldest() {
-        let mut batch = Batch::new(1);
+        let mut batch = Batch::new(1, BUDGET.0);
         let long = piece(&noise(11_000_000));
         let mut spans = 1;
         while batch.dropped == Dropped::default() {
-            assert!(batch.held() <= BUDGET);
+            assert!(batch.held() <= BUDGET.0);
             batch.add(Piece { bytes: &long, spans }, &from(""));
             spans += 1;
             assert!(spans < 10);
@@ -362,7 +365,7 @@ mod tests {
         // What comes back is older than what is there, and stays within the budget.
         batch.add(Piece { bytes: &piece("new"), spans: 9 }, &from(""));
         batch.put_back(payloads);
-        assert!(batch.held() <= BUDGET);
+        assert!(batch.held() <= BUDGET.0);
         assert_eq!(batch.take().last().map(|p| p.items), Some(9));
     }
 }

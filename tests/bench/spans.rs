@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use thimble::lambda::Tags;
-use thimble::traces::batch::Batch;
+use thimble::traces::batch::{BUDGET, Batch};
 use thimble::traces::msgpack::Reader;
 use thimble::traces::pipeline::{Piece, Pipeline, Request, Tally};
 use thimble::traces::tagging::Tagging;
@@ -45,7 +45,7 @@ pub fn run(rounds: u32) -> Vec<Figure> {
     measure("v0.4 decoded, tagged, encoded", &mut || encode(&mut pipeline, &v04, Format::V04, &tagging, drop));
     measure("v0.5 decoded, tagged, encoded", &mut || encode(&mut pipeline, &v05, Format::V05, &tagging, drop));
     let headers = TracerHeaders::default();
-    let mut batch = Batch::new(1);
+    let mut batch = Batch::new(1, BUDGET.0);
     measure("zstd level 1 of the result", &mut || {
         encoded.iter().for_each(|(bytes, spans)| batch.add(Piece { bytes, spans: *spans }, &headers));
         black_box(batch.take());
