@@ -9,7 +9,7 @@ mkdir -p "$TARGET"
 grep -q '^| figure' "$table" || fail "the benchmark printed no table"
 
 cpu=$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1)
-where="$(nproc) x ${cpu:-$HOST_ARCH}, Linux $(uname -r), $(rustc --version | cut -d ' ' -f 1,2)"
+where="$(nproc) x ${cpu:-$HOST_ARCH}, Linux $(uname -r | cut -d - -f 1), $(rustc --version | cut -d ' ' -f 1,2)"
 awk -v table="$table" -v where="$where" '
   /^<!-- figures/ {
     print
