@@ -13,6 +13,7 @@ mod relay;
 mod settings;
 mod shutdown;
 mod signals;
+mod soak;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
