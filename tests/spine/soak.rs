@@ -19,7 +19,8 @@ fn memory_does_not_grow_with_the_number_of_invocations() {
         let after = run(101..=400);
         // Every invocation brings a metric, a trace and a connection of their own: a kilobyte kept of each would show.
         assert!(after.resident_kb <= settled.resident_kb + 256, "{settled:?} {after:?}");
-        assert_eq!(after.threads, settled.threads);
+        // A connection's thread may be on its way out at either look.
+        assert!(after.threads <= settled.threads + 2, "{settled:?} {after:?}");
         scene.shutdown();
         scene.assert_quiet();
     });
