@@ -3,6 +3,9 @@
 //! `make test` names the release binaries and the layers in the environment; a name without a file is a failure.
 //! Without names, what makes sense runs on the binary of this build.
 
+#[path = "bench/msgpack.rs"]
+#[allow(dead_code, reason = "the benchmark uses the rest")]
+mod msgpack;
 mod support;
 
 use std::env;
@@ -12,7 +15,8 @@ use std::process::Command;
 
 use serde_json::json;
 use support::budgets;
-use support::intake::Intake;
+use support::http::Client;
+use support::intake::{Intake, content};
 use support::namespace;
 use support::platform::{Call, Platform, runtime_done, telemetry};
 use support::process::{self, Extension, Waiting};
@@ -109,6 +113,31 @@ fn idle_it_is_small() {
             assert!(rss <= budgets::IDLE_RSS_KB, "{rss} kB resident, at most {}", budgets::IDLE_RSS_KB);
             assert!(faults <= budgets::START_FAULTS, "{faults} page faults, at most {}", budgets::START_FAULTS);
         }
+    });
+}
+
+/// 120,000 spans in one invocation: compressed as they come, never kept raw, and nothing lost.
+#[test]
+fn a_burst_of_spans_stays_small() {
+    namespace::test("a_burst_of_spans_stays_small", || {
+        const BODIES: u64 = 60;
+        let (mut platform, intake) = (Platform::start(), intake());
+        let (extension, _) = idle(&platform, &intake);
+        let id = "8f5e1d2c-0c5e-4d8e-9d6a-000000000000";
+        platform.invoke(id);
+        let mut tracer = Client::connect(("127.0.0.1", 8126)).expect("the trace receiver listens");
+        for number in 0..BODIES {
+            let headers = [("Content-Type", "application/msgpack"), ("Datadog-Meta-Lang", "python")];
+            let status = tracer.send("PUT", "/v0.4/traces", &headers, &msgpack::body(number)).expect("an answer");
+            assert_eq!(status, 200, "body {number}");
+        }
+        let peak = extension.memory_kb("VmHWM");
+        assert!(peak <= budgets::SPANS_PEAK_KB, "{peak} kB at most, {} allowed", budgets::SPANS_PEAK_KB);
+        platform.deliver(json!([runtime_done(id)]).to_string().as_bytes());
+        platform.next();
+        assert_eq!(content(&intake.take()).spans, BODIES * msgpack::SPANS);
+        platform.shutdown();
+        extension.exit();
     });
 }
 

@@ -15,7 +15,7 @@ pub const START_RATIO: f64 = 2.2;
 /// Microseconds of CPU for a span with 25 tags in a body of 2,000: received, processed, encoded, compressed, sent.
 pub const SPAN_US: f64 = 2.0;
 /// Peak resident memory in kB for 120,000 such spans in one invocation.
-pub const SPANS_PEAK_KB: u64 = 64_000;
+pub const SPANS_PEAK_KB: u64 = 16_000;
 /// Microseconds of CPU for a DogStatsD sample beyond what reading its datagram costs.
 pub const SAMPLE_US: f64 = 0.5;
 /// Microseconds of CPU for a log line.
