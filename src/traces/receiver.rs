@@ -73,9 +73,20 @@ impl Service for Receiver {
         match endpoint(&head.path) {
             None => Response::text(404, "no such endpoint\n"),
             Some(Endpoint::Info) => Response::json(200, INFO),
-            Some(Endpoint::Traces(_)) if body.is_empty() => Response::json(200, ACCEPTED),
+            // Some tracers send nothing at all for no traces; what their headers count is sent all the same.
+            Some(Endpoint::Traces(format)) if body.is_empty() => {
+                self.traces(head, Body::detached(nothing(format).to_vec()), format)
+            }
             Some(Endpoint::Traces(format)) => self.traces(head, body, format),
         }
+    }
+}
+
+/// The body without traces.
+fn nothing(format: Format) -> &'static [u8] {
+    match format {
+        Format::V04 => &[0x90],
+        Format::V05 => &[0x92, 0x90, 0x90],
     }
 }
 
@@ -124,6 +135,9 @@ fn refusal(path: &str, error: DecodeError) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lambda::Tags;
+    use crate::traces::pipeline::{Pipeline, Request, Tally};
+    use crate::traces::tagging::Tagging;
     use crossbeam_channel::unbounded;
 
     fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> Head {
@@ -234,8 +248,29 @@ mod tests {
         drop(inbox);
         let head = head("POST", "/v0.4/traces", &[]);
         assert_eq!(receiver.respond(&head, Body::detached(vec![0x90])).status, 503);
-        // An empty body needs nobody.
-        let response = receiver.respond(&head, Body::detached(Vec::new()));
-        assert_eq!((response.status, response.content_type), (200, "application/json"));
+    }
+
+    #[test]
+    fn no_body_is_no_traces_and_its_headers_count() {
+        for (path, format) in [("/v0.4/traces", Format::V04), ("/v0.5/traces", Format::V05)] {
+            let (receiver, inbox) = receiver();
+            let agent = std::thread::spawn(move || match inbox.recv() {
+                Ok(Message::Payload { body, format: got, headers, reply }) => {
+                    assert_eq!((got, headers.dropped_p0_traces), (format, 7));
+                    let request = Request {
+                        headers: &headers,
+                        tagging: &Tagging::new(&Tags::default()),
+                        now: 0,
+                        full: &mut |_| {},
+                    };
+                    reply.send(Pipeline::default().run(&body, got, request, &mut Tally::default())).unwrap();
+                }
+                other => panic!("{other:?}"),
+            });
+            let head = head("POST", path, &[("datadog-client-dropped-p0-traces", "7")]);
+            let response = receiver.respond(&head, Body::detached(Vec::new()));
+            agent.join().unwrap();
+            assert_eq!((response.status, response.content_type), (200, "application/json"), "{path}");
+        }
     }
 }
