@@ -1,6 +1,8 @@
 //! Tests of the lab itself: isolation, the platform against a scripted extension, and the intake against payloads made
 //! by Datadog's own definitions. The scripted extension is this test binary, started again by the platform.
 
+#[path = "support/agentpayload.rs"]
+mod agentpayload;
 #[path = "lab_self/extension.rs"]
 mod extension;
 #[path = "lab_self/intake.rs"]

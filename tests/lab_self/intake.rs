@@ -82,50 +82,27 @@ fn traces_are_decoded() {
     assert_eq!(received.problems(), Vec::<String>::new());
 }
 
-/// The messages of the sketch intake, declared apart from the reader under test.
-mod sketch {
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct Payload {
-        #[prost(message, repeated, tag = "1")]
-        pub sketches: Vec<Sketch>,
-    }
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct Sketch {
-        #[prost(string, tag = "1")]
-        pub metric: String,
-        #[prost(string, repeated, tag = "4")]
-        pub tags: Vec<String>,
-        #[prost(message, repeated, tag = "7")]
-        pub points: Vec<Point>,
-    }
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub struct Point {
-        #[prost(int64, tag = "1")]
-        pub ts: i64,
-        #[prost(int64, tag = "2")]
-        pub cnt: i64,
-        #[prost(double, tag = "3")]
-        pub min: f64,
-        #[prost(double, tag = "4")]
-        pub max: f64,
-        #[prost(double, tag = "5")]
-        pub avg: f64,
-        #[prost(double, tag = "6")]
-        pub sum: f64,
-        #[prost(sint32, repeated, tag = "7")]
-        pub k: Vec<i32>,
-        #[prost(uint32, repeated, tag = "8")]
-        pub n: Vec<u32>,
-    }
-}
-
 #[test]
 fn sketches_and_series_are_decoded() {
     let (k, n) = (vec![-1500, 0, 1338], vec![1, 2, 65535]);
-    let point = sketch::Point { ts: 10, cnt: 3, min: -1.5, max: 2.0, avg: 0.25, sum: 0.5, k: k.clone(), n: n.clone() };
-    let one = sketch::Sketch { metric: "d".into(), tags: vec!["a:b".into()], points: vec![point] };
+    let point = crate::agentpayload::Dogsketch {
+        ts: 10,
+        cnt: 3,
+        min: -1.5,
+        max: 2.0,
+        avg: 0.25,
+        sum: 0.5,
+        k: k.clone(),
+        n: n.clone(),
+    };
+    let one = crate::agentpayload::Sketch {
+        metric: "d".into(),
+        tags: vec!["a:b".into()],
+        dogsketches: vec![point],
+        ..Default::default()
+    };
     let intake = Intake::start();
-    let body = sketch::Payload { sketches: vec![one] }.encode_to_vec();
+    let body = crate::agentpayload::SketchPayload { sketches: vec![one] }.encode_to_vec();
     assert_eq!(post(&intake, "/api/beta/sketches", &[PROTOBUF], &body), Some(202));
     let series = br#"{"series":[{"metric":"c","points":[{"timestamp":10,"value":2.5},{"timestamp":20,"value":1}],
         "type":1,"tags":["a:b"],"resources":[]}]}"#;
