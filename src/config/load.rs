@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::apm::Apm;
 use super::env::{Environment, PREFIXES, shown};
 use super::given::{Given, Raw};
 use super::parse::Problem;
@@ -205,5 +206,6 @@ fn blank(lambda: LambdaEnv) -> Config {
         apm_url: String::new(),
         apm_endpoints: Vec::new(),
         apm_compression_level: 0,
+        apm: Apm::default(),
     }
 }

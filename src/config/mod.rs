@@ -5,6 +5,7 @@
 //! and is reported as a [`Complaint`]; nothing here logs or exits. Runs once, on the main thread, before the reply to
 //! register.
 
+pub mod apm;
 mod env;
 mod given;
 mod load;
@@ -225,6 +226,8 @@ pub struct Config {
     pub apm_endpoints: Vec<Endpoint>,
     /// zstd level of trace payloads.
     pub apm_compression_level: i32,
+    /// What becomes of spans.
+    pub apm: apm::Apm,
 }
 
 impl Config {

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::batch::{BUDGET, Batch};
 use super::pipeline::{Pipeline, Request, Tally};
 use super::tagging::Tagging;
-use super::{DecodeError, Format, Message, TracerHeaders};
+use super::{DecodeError, Format, Message, Rates, TracerHeaders};
 use crate::config::{Config, Signal};
 use crate::diag::counters::{self, Counter};
 use crate::forwarder::{FlushTicket, Lane};
@@ -68,18 +68,23 @@ struct State {
     batch: Batch,
     events: Sender<Event>,
     lane: Lane,
+    rates: Arc<Rates>,
     /// Whether the coordinator was told since the last flush that there is much to send.
     pressed: bool,
 }
 
 impl State {
     fn new(tags: &Tags, batch: Batch, events: Sender<Event>, lane: Lane) -> Self {
-        Self { tagging: Tagging::new(tags), pipeline: Pipeline::default(), batch, events, lane, pressed: false }
+        let rates = Rates { body: r#"{"rate_by_service":{}}"#.to_owned(), version: String::new() };
+        let tagging = Tagging::new(tags);
+        Self { tagging, pipeline: Pipeline::default(), batch, events, lane, rates: Arc::new(rates), pressed: false }
     }
 
     fn handle(&mut self, message: Message) {
         match message {
             Message::Payload { body, format, headers, reply } => self.payload(body, format, &headers, &reply),
+            // Their ends of the reply's channel close, which is an answer.
+            Message::Stats { .. } | Message::Proxied { .. } => {}
             Message::Tags(tags) => self.tagging = Tagging::new(&tags),
             Message::Flush(ticket) => self.flush(ticket),
         }
@@ -97,7 +102,7 @@ impl State {
         body: Body,
         format: Format,
         headers: &TracerHeaders,
-        reply: &Sender<Result<(), DecodeError>>,
+        reply: &Sender<Result<Arc<Rates>, DecodeError>>,
     ) {
         let mut tally = Tally::default();
         let Self { batch, pipeline, tagging, .. } = self;
@@ -111,7 +116,8 @@ impl State {
         }
         count(&tally);
         // The connection may have given up waiting; the spans are sent all the same.
-        let _ = reply.try_send(outcome);
+        let rates = Arc::clone(&self.rates);
+        let _ = reply.try_send(outcome.map(|()| rates));
         self.batch.request(headers);
         if let Some(piece) = self.pipeline.piece() {
             self.batch.add(piece, headers);

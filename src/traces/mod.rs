@@ -16,23 +16,31 @@ pub mod agent;
 pub mod batch;
 pub mod chunk;
 pub mod decode;
+pub mod dedup;
 pub mod encode;
+pub mod filter;
 pub mod headers;
 pub mod links;
 pub mod msgpack;
 pub mod names;
 pub mod normalize;
+pub mod obfuscate;
+pub mod passthrough;
 pub mod payload;
 pub mod pipeline;
+pub mod plumbing;
 pub mod receiver;
+pub mod replace;
+pub mod sampling;
 pub mod span;
+pub mod stats;
 pub mod tagging;
 
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
-use crate::forwarder::FlushTicket;
+use crate::forwarder::{FlushTicket, Payload};
 use crate::lambda::Tags;
 use crate::net::Body;
 
@@ -82,6 +90,34 @@ pub struct DecodeError {
     pub offset: usize,
 }
 
+/// The sampling rates that tracers are told, as the answer's body, and their version
+/// (`Datadog-Rates-Payload-Version`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rates {
+    /// `{"rate_by_service":{"service:x,env:y":1.0,…}}`.
+    pub body: String,
+    /// Changes whenever a rate does.
+    pub version: String,
+}
+
+/// A chunk of a trace in the stages: the spans of one window.
+pub struct Chunk<'a> {
+    /// The request's body, which most texts point into.
+    pub body: &'a [u8],
+    /// The entries of the spans' maps, and the other texts.
+    pub store: &'a mut span::Store,
+    /// The spans; at least one.
+    pub spans: &'a mut [span::Span],
+    /// The index of the root.
+    pub root: usize,
+    /// The environment that the payload goes out with; empty if unknown.
+    pub env: &'a str,
+    /// The sampling priority, if somebody decided.
+    pub priority: Option<i32>,
+    /// Where the trace began, as its tracer says.
+    pub origin: Option<span::Text>,
+}
+
 /// What the trace agent receives.
 #[derive(Debug)]
 pub enum Message {
@@ -93,8 +129,24 @@ pub enum Message {
         format: Format,
         /// What the tracer says of itself.
         headers: Box<TracerHeaders>,
-        /// Gets the outcome once the spans are encoded and owned by the agent.
+        /// Gets the outcome once the spans are encoded and owned by the agent: the rates for the tracer.
+        reply: Sender<Result<Arc<Rates>, DecodeError>>,
+    },
+    /// Stats that a tracer computed (`/v0.6/stats`); the connection waits for the reply.
+    Stats {
+        /// The request's body.
+        body: Body,
+        /// What the tracer says of itself.
+        headers: Box<TracerHeaders>,
+        /// Gets the outcome once the stats are owned by the agent.
         reply: Sender<Result<(), DecodeError>>,
+    },
+    /// A proxied request that goes out with the next flush; the connection waits for the reply.
+    Proxied {
+        /// What goes out.
+        payload: Payload,
+        /// Whether there was room for it.
+        reply: Sender<bool>,
     },
     /// The function's tags, when they change after the start.
     Tags(Arc<Tags>),

@@ -116,7 +116,8 @@ impl Receiver {
             return Response::text(503, "the trace agent is busy, or ended\n");
         }
         match outcome.recv_timeout(REPLY_WAIT) {
-            Ok(Ok(())) | Err(RecvTimeoutError::Timeout) => Response::json(200, ACCEPTED),
+            Ok(Ok(rates)) => Response::json(200, rates.body.clone()),
+            Err(RecvTimeoutError::Timeout) => Response::json(200, ACCEPTED),
             Ok(Err(e)) => refusal(&head.path, e),
             Err(RecvTimeoutError::Disconnected) => {
                 counters::count(Counter::TracesLost);
@@ -135,6 +136,9 @@ fn refusal(path: &str, error: DecodeError) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
+    use super::super::Rates;
     use crate::lambda::Tags;
     use crate::traces::pipeline::{Pipeline, Request, Tally};
     use crate::traces::tagging::Tagging;
@@ -152,6 +156,10 @@ mod tests {
     fn receiver() -> (Receiver, crossbeam_channel::Receiver<Message>) {
         let (to_agent, inbox) = unbounded();
         (Receiver { to_agent }, inbox)
+    }
+
+    fn rates() -> Arc<Rates> {
+        Arc::new(Rates { body: ACCEPTED.to_owned(), version: String::new() })
     }
 
     #[test]
@@ -210,7 +218,7 @@ mod tests {
     fn answers_follow_the_agent() {
         let error = DecodeError { reason: "expected a map", offset: 3 };
         for (outcome, status, body) in [
-            (Some(Ok(())), 200, r#"{"rate_by_service":{}}"#),
+            (Some(Ok(rates())), 200, r#"{"rate_by_service":{}}"#),
             (
                 Some(Err(error)),
                 400,
@@ -263,7 +271,8 @@ mod tests {
                         now: 0,
                         full: &mut |_| {},
                     };
-                    reply.send(Pipeline::default().run(&body, got, request, &mut Tally::default())).unwrap();
+                    let outcome = Pipeline::default().run(&body, got, request, &mut Tally::default());
+                    reply.send(outcome.map(|()| rates())).unwrap();
                 }
                 other => panic!("{other:?}"),
             });

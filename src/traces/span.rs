@@ -140,6 +140,71 @@ impl Store {
     pub fn value(&self, pair: Option<u32>) -> Option<Text> {
         self.pairs.get(pair? as usize).map(|pair| pair.value)
     }
+
+    /// The index of the pair of `span`'s meta with `key`: the last, should there be several. Looks at each; what is asked
+    /// of every span belongs into [`Known`].
+    #[must_use]
+    pub fn find(&self, span: &Span, key: &[u8], body: &[u8]) -> Option<u32> {
+        let at = span.meta.of(&self.pairs).iter().rposition(|pair| {
+            pair.key.len() == key.len() && pair.key != Text::GONE && pair.key.of(body, &self.pool) == key
+        })?;
+        Some(span.meta.first + at as u32)
+    }
+
+    /// The value of `key` in `span`'s meta.
+    #[must_use]
+    pub fn meta<'a>(&'a self, span: &Span, key: &[u8], body: &'a [u8]) -> Option<&'a [u8]> {
+        self.value(self.find(span, key, body)).map(|value| value.of(body, &self.pool))
+    }
+
+    /// The value of `key` in `span`'s metrics: the last, should there be several.
+    #[must_use]
+    pub fn metric(&self, span: &Span, key: &[u8], body: &[u8]) -> Option<f64> {
+        let metrics = span.metrics.of(&self.metrics).iter();
+        metrics.rev().find(|metric| metric.key.of(body, &self.pool) == key).map(|metric| metric.value)
+    }
+
+    /// Puts `value` into the pair with this index.
+    pub fn replace(&mut self, pair: u32, value: &[u8]) {
+        if let Some(pair) = self.pairs.get_mut(pair as usize) {
+            pair.value = Text::pooled(&mut self.pool, value);
+        }
+    }
+
+    /// Sets `key` in `span`'s meta. A key that is not there yet may move the span's pairs to the end of the store, so
+    /// this is for the few spans that need it, and not for keys of [`Known`].
+    pub fn set(&mut self, span: &mut Span, key: &[u8], value: &[u8], body: &[u8]) {
+        if let Some(pair) = self.find(span, key, body) {
+            return self.replace(pair, value);
+        }
+        let pair = Pair { key: Text::pooled(&mut self.pool, key), value: Text::pooled(&mut self.pool, value) };
+        let moved = append(&mut self.pairs, &mut span.meta, pair);
+        span.known.shift(moved);
+    }
+
+    /// Sets `key` in `span`'s metrics, with the cost of [`Store::set`].
+    pub fn set_metric(&mut self, span: &mut Span, key: &[u8], value: f64, body: &[u8]) {
+        let Part { first, count } = span.metrics;
+        let own = self.metrics.get_mut(first as usize..(first + count) as usize).unwrap_or_default();
+        if let Some(metric) = own.iter_mut().rev().find(|metric| metric.key.of(body, &self.pool) == key) {
+            metric.value = value;
+            return;
+        }
+        let key = Text::pooled(&mut self.pool, key);
+        append(&mut self.metrics, &mut span.metrics, Metric { key, value });
+    }
+}
+
+/// Adds `entry` to `part`, which is moved to the end unless it is there already. By how many places it moved.
+fn append<T: Copy>(all: &mut Vec<T>, part: &mut Part, entry: T) -> u32 {
+    let (first, end) = (part.first as usize, (part.first + part.count) as usize);
+    let moved = if end == all.len() { 0 } else { all.len() - first };
+    if moved > 0 {
+        all.extend_from_within(first..end);
+    }
+    all.push(entry);
+    *part = Part { first: part.first + moved as u32, count: part.count + 1 };
+    moved as u32
 }
 
 /// The pairs of a span's meta that the stages look at, as indices into the store. The last one counts where a key occurs
@@ -158,6 +223,16 @@ pub struct Known {
     pub origin: Option<u32>,
     /// `http.status_code`.
     pub status_code: Option<u32>,
+}
+
+impl Known {
+    /// Follows the span's pairs that moved by so many places.
+    fn shift(&mut self, places: u32) {
+        let Self { env, version, hostname, runtime_id, origin, status_code } = self;
+        for index in [env, version, hostname, runtime_id, origin, status_code].into_iter().flatten() {
+            *index += places;
+        }
+    }
 }
 
 /// A span. The stages change its fields, and its pairs in the store.
@@ -203,4 +278,45 @@ pub struct Span {
     pub events: Text,
     /// What of `meta` the stages look at.
     pub known: Known,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_and_metrics_are_found_replaced_and_added() {
+        let body = b"envprodab";
+        let text = Text::in_body;
+        let mut store = Store::default();
+        let span = |store: &mut Store| {
+            let first = store.pairs.len() as u32;
+            store.pairs.push(Pair { key: text(7, 1), value: text(8, 1) });
+            store.pairs.push(Pair { key: text(0, 3), value: text(3, 4) });
+            let known = Known { env: Some(first + 1), ..Known::default() };
+            Span { meta: Part { first, count: 2 }, known, ..Span::default() }
+        };
+        let (mut first, mut second) = (span(&mut store), span(&mut store));
+        for span in [&mut first, &mut second] {
+            store.set(span, b"sql.query", b"SELECT ?", body);
+            store.set(span, b"a", b"changed", body);
+            store.set_metric(span, b"rate", 0.5, body);
+            store.set_metric(span, b"other", 2.0, body);
+            store.set_metric(span, b"rate", 1.0, body);
+        }
+        for span in [&first, &second] {
+            for (key, value) in
+                [("a", Some("changed")), ("env", Some("prod")), ("sql.query", Some("SELECT ?")), ("b", None)]
+            {
+                let got = store.meta(span, key.as_bytes(), body).map(|v| std::str::from_utf8(v).unwrap());
+                assert_eq!(got, value, "{key}");
+            }
+            assert_eq!(store.value(span.known.env).map(|v| v.of(body, &store.pool)), Some(&b"prod"[..]));
+            assert_eq!((span.meta.count, span.metrics.count), (3, 2));
+            assert_eq!(
+                [b"rate".as_slice(), b"other", b"none"].map(|k| store.metric(span, k, body)),
+                [Some(1.0), Some(2.0), None]
+            );
+        }
+    }
 }

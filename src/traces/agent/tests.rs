@@ -39,7 +39,7 @@ impl Running {
         let (reply, outcome) = bounded(1);
         let body = Body::detached(body.to_vec());
         self.inbox.send(Message::Payload { body, format: Format::V04, headers: Box::new(headers), reply }).unwrap();
-        outcome.recv().unwrap()
+        outcome.recv().unwrap().map(|_| ())
     }
 
     fn flush(&self, id: u64) {
@@ -139,7 +139,7 @@ fn a_panic_costs_the_message_it_happens_in() {
         let poisoned = match &message {
             Message::Payload { body, .. } => body.ends_with(b"poison"),
             Message::Flush(ticket) => ticket.id == 1,
-            Message::Tags(_) => true,
+            Message::Tags(_) | Message::Stats { .. } | Message::Proxied { .. } => true,
         };
         assert!(!poisoned, "on purpose");
         state.handle(message);

@@ -1,0 +1,1 @@
+//! Spans that arrive twice (spec: traces 4.2). Pure.

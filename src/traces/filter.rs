@@ -1,0 +1,1 @@
+//! Which traces the user does not want (spec: traces 4.4). Pure.

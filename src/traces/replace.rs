@@ -1,0 +1,1 @@
+//! What the user wants replaced in tags (spec: traces 4.4). Pure.
