@@ -5,6 +5,8 @@
 
 #[path = "net/bounds.rs"]
 mod bounds;
+#[path = "net/relay.rs"]
+mod relay;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -17,7 +19,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rustix::net::sockopt;
 use thimble::diag::counters::{Counter, get};
-use thimble::net::{Body, Head, Limits, Response, Service, bind, serve};
+use thimble::net::{Admission, Body, Head, Limits, Response, Service, bind, serve};
 
 const MIB: usize = 1024 * 1024;
 
@@ -34,15 +36,15 @@ struct Site {
 }
 
 impl Service for Site {
-    fn admit(&self, head: &Head) -> Result<usize, Response> {
+    fn admit(&self, head: &Head) -> Result<Admission, Response> {
         match (head.path.as_str(), head.method.as_str()) {
             ("/post", "GET") => Err(Response::text(405, "use POST")),
             ("/panic-early", _) => panic!("asked for, in admit"),
-            ("/small", _) => Ok(10),
+            ("/small", _) => Ok(Admission::Whole(10)),
             ("/len" | "/post" | "/hold" | "/gate" | "/panic" | "/204" | "/304" | "/header" | "/large" | "/", _) => {
-                Ok(50 * MIB)
+                Ok(Admission::Whole(50 * MIB))
             }
-            ("*", "OPTIONS") => Ok(0),
+            ("*", "OPTIONS") => Ok(Admission::Whole(0)),
             _ => Err(Response::text(404, "no such path")),
         }
     }
@@ -579,8 +581,8 @@ fn the_listener_ends_with_a_reason() {
 fn handlers_have_stack_for_the_deepest_json() {
     struct Deep;
     impl Service for Deep {
-        fn admit(&self, _: &Head) -> Result<usize, Response> {
-            Ok(1024)
+        fn admit(&self, _: &Head) -> Result<Admission, Response> {
+            Ok(Admission::Whole(1024))
         }
         fn respond(&self, _: &Head, body: Body) -> Response {
             let value: serde_json::Value = serde_json::from_slice(&body).unwrap();

@@ -10,7 +10,7 @@ use crossbeam_channel::Sender;
 use crate::diag::counters::{Counter, count};
 use crate::lambda::Event;
 use crate::logs;
-use crate::net::{Body, Head, Response, Service};
+use crate::net::{Admission, Body, Head, Response, Service};
 
 /// Lambda buffers 256 KiB of telemetry; one record may add to that, escaped.
 const MAX_TELEMETRY: usize = 8 * 1024 * 1024;
@@ -72,12 +72,12 @@ impl Endpoint {
 }
 
 impl Service for Daemon {
-    fn admit(&self, head: &Head) -> Result<usize, Response> {
+    fn admit(&self, head: &Head) -> Result<Admission, Response> {
         let Some(endpoint) = Endpoint::find(&head.path) else {
             return Err(Response::text(404, format!("no such endpoint: {}\n", head.path)));
         };
         if endpoint.methods().contains(&head.method.as_str()) {
-            return Ok(endpoint.max_body());
+            return Ok(Admission::Whole(endpoint.max_body()));
         }
         let allow = endpoint.methods().join(", ");
         let mut response = Response::text(405, format!("{} does not take {}; use {allow}\n", head.path, head.method));
@@ -147,7 +147,8 @@ mod tests {
             ("GET", "/", Err(404)),
             ("POST", "/lambda/logs/", Err(404)),
         ] {
-            assert_eq!(daemon.admit(&head(method, path)).map_err(|r| r.status), expected, "{method} {path}");
+            let admitted = daemon.admit(&head(method, path)).map_err(|r| r.status);
+            assert_eq!(admitted, expected.map(Admission::Whole), "{method} {path}");
         }
     }
 

@@ -94,6 +94,22 @@ counters! {
     SpansFiltered = "traces.dropped.filtered",
     /// Values of tags, and resources, that were cut because a replace rule made them too long.
     ReplacedCut = "traces.cut.replaced",
+    /// Requests to be passed on that were taken: they go out with the next flush.
+    ProxyStored = "traces.proxy.stored",
+    /// Requests passed on at once and answered by their intake, whatever the answer.
+    ProxyRelayed = "traces.proxy.relayed",
+    /// Requests refused for what they are (4xx of our own), or for a setting.
+    ProxyRefused = "traces.proxy.refused",
+    /// Requests lost because their intake could not be reached (502).
+    ProxyUnreachable = "traces.proxy.dropped.unreachable",
+    /// Requests lost because their intake took too long (504).
+    ProxyTooSlow = "traces.proxy.dropped.timeout",
+    /// Requests lost because their client broke off, or was too slow.
+    ProxyClient = "traces.proxy.dropped.client",
+    /// Requests that an additional endpoint did not get: it failed, or the body was too long to be held.
+    ProxyAdditional = "traces.proxy.dropped.additional",
+    /// Bodies of DogStatsD lines refused because the metrics agent was too busy to take them, or is off (503).
+    ProxyStatsd = "traces.proxy.dropped.dogstatsd",
     // forwarder
     /// Payloads acknowledged by an intake.
     PayloadsSent = "forwarder.sent",

@@ -31,7 +31,7 @@ use crate::diag::counters::{Counter, count};
 use crate::sys::clock;
 
 /// Limit for TCP connect and TLS handshake together: room for two lost SYN packets (repeated after 1 and 3 s).
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Limit for the body of an answer. The status has decided by then; the body only frees the connection.
 const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes of an answer that are read so that its connection can be used again; more closes it.
@@ -103,7 +103,7 @@ impl Client {
 /// A worker's way out: its pool of connections.
 pub struct Line {
     client: Client,
-    agent: Agent,
+    pub(super) agent: Agent,
     stage: Arc<AtomicU8>,
 }
 
@@ -152,10 +152,13 @@ impl Line {
 
     fn request(&self, target: &Target, payload: &Payload, attempt: Attempt) -> Result<Response<Body>, Error> {
         self.stage.store(POOLED, Ordering::Relaxed);
-        let uri = target.uri(payload.route).map_err(|e| Error::BadUri(e.to_string()))?;
-        let mut request = self.agent.post(uri);
+        let (uri, own) = match &payload.request {
+            Some(request) => (target.uri_of(request), target.headers_of(request)),
+            None => (target.uri(payload.route), target.headers(payload)),
+        };
+        let mut request = self.agent.post(uri.map_err(|e| Error::BadUri(e.to_string()))?);
         if let Some(headers) = request.headers_mut() {
-            *headers = target.headers(payload);
+            *headers = own;
         }
         let config = request
             .config()

@@ -5,10 +5,12 @@
 
 use std::fmt;
 
-use ureq::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use ureq::http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
+};
 use ureq::http::uri::{InvalidUri, Uri};
 
-use super::{Encoding, Payload, Route};
+use super::{Encoding, Intake, Payload, Request, Route};
 use crate::config::{Config, Secret, Signal};
 
 /// What intakes are told of the sender; they only look at the prefix.
@@ -100,7 +102,12 @@ fn events_base(config: &Config) -> Option<String> {
 }
 
 impl Target {
-    fn new(url: &str, verbatim: bool, key: &Secret, key_setting: &'static str) -> Result<Self, &'static str> {
+    pub(super) fn new(
+        url: &str,
+        verbatim: bool,
+        key: &Secret,
+        key_setting: &'static str,
+    ) -> Result<Self, &'static str> {
         let (scheme, rest) = url.trim().split_once("://").unwrap_or(("https", url.trim()));
         let rest = if verbatim { rest } else { rest.trim_end_matches('/') };
         let base = format!("{scheme}://{rest}");
@@ -120,6 +127,37 @@ impl Target {
             HeaderValue::from_str(key.expose()).map_err(|_| "its API key has characters that no API key has")?;
         key.set_sensitive(true);
         Ok(Self { base, events: None, verbatim, key, host, key_setting })
+    }
+
+    /// Where `request` goes: the base is a whole URL, and may have a query of its own.
+    ///
+    /// # Errors
+    /// The target of a request has characters that no URL has.
+    pub fn uri_of(&self, request: &Request) -> Result<Uri, InvalidUri> {
+        match request.target.strip_prefix('?') {
+            Some(query) if self.base.contains('?') => Uri::from_maybe_shared(format!("{}&{query}", self.base)),
+            _ => Uri::from_maybe_shared(format!("{}{}", self.base, request.target)),
+        }
+    }
+
+    /// The headers of `request`: its own, and the key. One that is no valid header is left out.
+    #[must_use]
+    pub fn headers_of(&self, request: &Request) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(2 + request.headers.len());
+        for (name, value) in &request.headers {
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
+                headers.append(name, value);
+            }
+        }
+        headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
+        if request.intake == Intake::Lineage
+            && let Ok(mut bearer) = HeaderValue::from_bytes(&[b"Bearer ", self.key.as_bytes()].concat())
+        {
+            bearer.set_sensitive(true);
+            headers.insert(AUTHORIZATION, bearer);
+        }
+        headers.insert(HeaderName::from_static("dd-api-key"), self.key.clone());
+        headers
     }
 
     /// The URL of `route`.
@@ -174,6 +212,7 @@ impl Target {
             }
             // Without it the trace intake answers 200 to everything.
             Route::Traces => &[("datadog-send-real-http-status", "1")],
+            Route::Proxied(_) => &[],
         }
     }
 
@@ -195,6 +234,7 @@ fn path(route: Route) -> &'static str {
         Route::Events => "/intake/",
         Route::ServiceChecks => "/api/v1/check_run",
         Route::Traces => "/api/v0.2/traces",
+        Route::Proxied(_) => "",
     }
 }
 
@@ -202,6 +242,7 @@ fn content_type(route: Route) -> &'static str {
     match route {
         Route::Logs | Route::Series | Route::Events | Route::ServiceChecks => "application/json",
         Route::Sketches | Route::Traces => "application/x-protobuf",
+        Route::Proxied(_) => "application/octet-stream",
     }
 }
 

@@ -5,15 +5,21 @@
 //! within a byte budget, for the next flush.
 //!
 //! [`worker`] runs on the threads `forward-*` and gives each endpoint an outbox with the rules of retrying; `client`
-//! owns connections and timeouts, `tls` their algorithms, `endpoints` URLs and headers, `outcome` the meaning of answers, `notice` what the
-//! user is told. A flush answers once, within its deadline, whatever the intakes do.
+//! owns connections and timeouts, `tls` their algorithms, `endpoints` URLs and headers, `intakes` those of requests that
+//! are passed on, `outcome` the meaning of answers, `notice` what the user is told. A flush answers once, within its
+//! deadline, whatever the intakes do.
+//!
+//! A request whose client waits for the intake's own answer does not go through a worker: [`Relay`] sends it on the
+//! thread of the client's connection.
 
 mod client;
 mod early;
 mod endpoints;
+mod intakes;
 mod notice;
 mod outbox;
 mod outcome;
+mod relay;
 mod tls;
 pub mod worker;
 
@@ -22,6 +28,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
 
 pub use client::Client;
+pub use relay::{Answer, Relay, RelayError, Upload};
 
 use crate::config::{LambdaEnv, Signal};
 use crate::diag::counters::{Counter, add};
@@ -43,6 +50,11 @@ fn retained_max(signal: Signal, lambda: &LambdaEnv) -> usize {
     lambda.share(limit, part)
 }
 
+/// Bytes that an endpoint's outbox keeps of requests that are passed on: a few profiles, or hours of the rest.
+fn proxied_max(lambda: &LambdaEnv) -> usize {
+    lambda.share(4 << 20, 64)
+}
+
 /// Which intake a payload is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Route {
@@ -58,6 +70,51 @@ pub enum Route {
     ServiceChecks,
     /// `/api/v0.2/traces`, protobuf.
     Traces,
+    /// A tracer's request, which [`Payload::request`] describes.
+    Proxied(Intake),
+}
+
+/// Where a tracer's request goes that is passed on as it is (spec: config 2.9). The addresses are in `intakes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Intake {
+    /// Profiles.
+    Profiles,
+    /// Snapshots of the first version of the debugger: logs.
+    DebuggerLogs,
+    /// The debugger's data and diagnostics.
+    Debugger,
+    /// Symbols for the debugger.
+    Symbols,
+    /// Statistics of data streams.
+    DataStreams,
+    /// Telemetry of tracers.
+    Telemetry,
+    /// Spans of LLM Observability.
+    LlmSpans,
+    /// Its evaluations.
+    LlmEvaluations,
+    /// The event platform; [`Request::subdomain`] says which part of it.
+    Events,
+    /// Tracers' flares.
+    Flares,
+    /// Remote configuration.
+    Settings,
+    /// OpenLineage events.
+    Lineage,
+}
+
+/// A tracer's request that is passed on, without its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Where to.
+    pub intake: Intake,
+    /// For [`Intake::Events`] the first labels of the host, checked; empty for the others.
+    pub subdomain: String,
+    /// What follows the intake's address: a path if the intake leaves that to the client, and a query with its question
+    /// mark if there is one.
+    pub target: String,
+    /// Names and values, in order; a name may come several times. None of them concerns the connection.
+    pub headers: Vec<(String, Vec<u8>)>,
 }
 
 /// How a body is encoded.
@@ -82,6 +139,8 @@ pub struct Payload {
     pub items: u32,
     /// Further headers.
     pub headers: Vec<(&'static str, String)>,
+    /// What is sent for [`Route::Proxied`]; nothing for the others.
+    pub request: Option<Box<Request>>,
 }
 
 /// An order to send what has been received so far.

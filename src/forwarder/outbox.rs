@@ -95,7 +95,8 @@ struct Held {
 impl Held {
     /// The memory it takes.
     fn cost(&self) -> usize {
-        OVERHEAD + self.payload.body.capacity()
+        let headers = self.payload.request.iter().flat_map(|request| &request.headers);
+        OVERHEAD + self.payload.body.capacity() + headers.map(|(name, value)| name.len() + value.len()).sum::<usize>()
     }
 }
 
@@ -153,6 +154,12 @@ impl Outbox {
             pause: None,
             notices: Notices::new(key_denied),
         }
+    }
+
+    /// Whether there is nothing to send.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
     }
 
     /// Takes over `payload` for the next flush.

@@ -12,9 +12,9 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::endpoints::{self, Target};
 use super::outbox::{Outbox, Tally, Wire};
-use super::{Client, FlushDone, FlushTicket, Job, Payload, retained_max};
+use super::{Client, FlushDone, FlushTicket, Intake, Job, Payload, Request, intakes, proxied_max, retained_max};
 use crate::config::{Config, Signal};
-use crate::diag::counters::{Counter, add, count};
+use crate::diag::counters::{Counter, count};
 
 /// What a worker is made of.
 pub struct Worker {
@@ -37,27 +37,68 @@ pub fn run(worker: Worker) {
     for endpoint in &bad {
         log::error!("{endpoint}");
     }
-    let mut outboxes = outboxes(targets, signal, &config, &client);
+    let budget = retained_max(signal, &config.lambda);
+    let own = targets.into_iter().map(|target| outbox(target, budget, &client)).collect();
+    let open = |request: &Request| {
+        let (targets, bad) = intakes::targets(&config, request);
+        for endpoint in &bad {
+            log::error!("{endpoint}");
+        }
+        let budget = proxied_max(&config.lambda);
+        targets.into_iter().map(|target| outbox(target, budget, &client)).collect()
+    };
+    let mut outboxes = Outboxes { own, proxied: Vec::new(), open: &open };
     let mut line = client.line();
     serve(signal, &jobs, &done, &mut outboxes, &mut line, config.flush_timeout);
 }
 
-fn outboxes(targets: Vec<Target>, signal: Signal, config: &Config, client: &Client) -> Vec<Outbox> {
-    let budget = retained_max(signal, &config.lambda);
-    let outbox = |target: Target| {
-        // Every signal has the primary endpoint's key; each additional endpoint has its own.
-        let primary = target.key_setting == endpoints::PRIMARY_KEY;
-        let key_denied = if primary { client.key_denied() } else { Arc::default() };
-        Outbox::new(target, budget, key_denied)
-    };
-    targets.into_iter().map(outbox).collect()
+fn outbox(target: Target, budget: usize, client: &Client) -> Outbox {
+    // Every signal has the primary endpoint's key; each additional endpoint has its own.
+    let primary = target.key_setting == endpoints::PRIMARY_KEY;
+    let key_denied = if primary { client.key_denied() } else { Arc::default() };
+    Outbox::new(target, budget, key_denied)
+}
+
+/// Every endpoint that a worker sends to.
+struct Outboxes<'a> {
+    /// Those of its signal, the primary first.
+    own: Vec<Outbox>,
+    /// Those of requests that are passed on, by intake, in the order in which each had its first one.
+    proxied: Vec<(Intake, Vec<Outbox>)>,
+    /// Makes those of an intake.
+    open: &'a dyn Fn(&Request) -> Vec<Outbox>,
+}
+
+impl Outboxes<'_> {
+    /// Hands `payload` to every endpoint it is for.
+    fn push(&mut self, payload: Payload) {
+        let outboxes = match &payload.request {
+            None => &mut self.own,
+            Some(request) => {
+                let intake = request.intake;
+                let known = self.proxied.iter().position(|(of, _)| *of == intake);
+                let at = known.unwrap_or_else(|| {
+                    self.proxied.push((intake, (self.open)(request)));
+                    self.proxied.len() - 1
+                });
+                &mut self.proxied[at].1
+            }
+        };
+        if outboxes.is_empty() {
+            count(Counter::PayloadsRefused);
+        }
+        let payload = Arc::new(payload);
+        for outbox in outboxes {
+            outbox.push(Arc::clone(&payload));
+        }
+    }
 }
 
 fn serve(
     signal: Signal,
     jobs: &Receiver<Job>,
     done: &Sender<FlushDone>,
-    outboxes: &mut [Outbox],
+    outboxes: &mut Outboxes<'_>,
     wire: &mut dyn Wire,
     timeout: Duration,
 ) {
@@ -72,32 +113,33 @@ fn serve(
     }
 }
 
-/// One flush to every endpoint, the primary first: a slow additional endpoint takes none of its time. A primary that
-/// says nothing delays the others to a later flush, but in the last one each has its share.
+/// One flush to every endpoint that has something to get, the primary first: a slow additional endpoint takes none of its
+/// time. A primary that says nothing delays the others to a later flush, but in the last one each has its share. Requests
+/// that are passed on come last, and all of them together have one share beside the signal's own endpoints.
 fn flush(
-    outboxes: &mut [Outbox],
+    outboxes: &mut Outboxes<'_>,
     wire: &mut dyn Wire,
     ticket: FlushTicket,
     payloads: Vec<Payload>,
     timeout: Duration,
 ) -> Tally {
-    if outboxes.is_empty() {
-        add(Counter::PayloadsRefused, payloads.len() as u64);
-        return Tally::default();
-    }
     for payload in payloads {
-        let payload = Arc::new(payload);
-        for outbox in &mut *outboxes {
-            outbox.push(Arc::clone(&payload));
-        }
+        outboxes.push(payload);
     }
+    let waiting = |outbox: &Outbox| !outbox.is_empty();
+    let mut proxied: Vec<&mut Outbox> =
+        outboxes.proxied.iter_mut().flat_map(|(_, outboxes)| outboxes).filter(|outbox| waiting(outbox)).collect();
+    let mut own: Vec<&mut Outbox> = outboxes.own.iter_mut().filter(|outbox| waiting(outbox)).collect();
+    let others = usize::from(!proxied.is_empty());
     let mut total = Tally::default();
-    let count = outboxes.len();
-    for (before, outbox) in outboxes.iter_mut().enumerate() {
-        let ticket = share(ticket, wire.now().mono, count - before);
-        let tally = outbox.flush(wire, ticket, timeout);
-        total.sent += tally.sent;
-        total.kept += tally.kept;
+    for (outboxes, others) in [(&mut own, others), (&mut proxied, 0)] {
+        let count = outboxes.len();
+        for (before, outbox) in outboxes.iter_mut().enumerate() {
+            let ticket = share(ticket, wire.now().mono, count - before + others);
+            let tally = outbox.flush(wire, ticket, timeout);
+            total.sent += tally.sent;
+            total.kept += tally.kept;
+        }
     }
     total
 }

@@ -142,7 +142,7 @@ impl Batches {
         let items = open.logs;
         match open.finish(self.level) {
             Ok((encoding, body)) => {
-                let payload = Payload { route: Route::Logs, encoding, body, items, headers: Vec::new() };
+                let payload = Payload { route: Route::Logs, encoding, body, items, headers: Vec::new(), request: None };
                 self.sealed.push_back(payload);
                 self.enforce_budget();
             }

@@ -4,6 +4,7 @@
 //! to stream instead of collect uses [`BodyReader`] itself. Runs on connection threads; no sockets of its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Body;
 use super::budget::{Budget, GRAIN, Lease};
@@ -83,6 +84,28 @@ impl BodyReader {
         Ok(n)
     }
 
+    /// Copies payload to the start of `out`, which must not be empty: how many bytes, 0 at the end of the body.
+    pub fn copy<S: Source>(
+        &mut self,
+        input: &mut Input<S>,
+        out: &mut [u8],
+        patience: &mut Patience,
+    ) -> Result<usize, Fault> {
+        let ahead = self.ahead(input, patience)?;
+        if ahead == 0 {
+            return Ok(0);
+        }
+        if input.pending().is_empty() {
+            // Whether there was anything shows below.
+            input.fill(Some(patience))?;
+        }
+        let n = input.pending().len().min(out.len()).min(usize::try_from(ahead).unwrap_or(usize::MAX));
+        out[..n].copy_from_slice(&input.pending()[..n]);
+        input.consume(n);
+        self.took(n)?;
+        Ok(n)
+    }
+
     /// Reads and forgets up to `limit` bytes of payload. Whether that was the end of the body.
     pub fn discard<S: Source>(
         &mut self,
@@ -155,8 +178,7 @@ pub(super) fn collect<S: Source>(
             return Err(Stop::TooLarge);
         }
         if bytes.len() == bytes.capacity() {
-            let end = reader.declared().map_or(limit, |left| bytes.len() + usize::try_from(left).unwrap_or(limit));
-            let capacity = end.min(bytes.len().saturating_mul(2).max(FIRST));
+            let capacity = next_capacity(reader, bytes.len(), limit);
             lease.cover(capacity, patience).map_err(|_| Stop::Busy)?;
             bytes.reserve_exact(capacity - bytes.len());
         }
@@ -167,6 +189,47 @@ pub(super) fn collect<S: Source>(
         lease.shrink(bytes.capacity());
     }
     Ok(Body { bytes, _lease: lease })
+}
+
+/// Reads the first bytes of a body, at most `limit` of them and no more than there is room for now. Whether that is all of
+/// it.
+pub(super) fn collect_start<S: Source>(
+    reader: &mut BodyReader,
+    input: &mut Input<S>,
+    limit: usize,
+    budget: &Arc<Budget>,
+    patience: &mut Patience,
+) -> Result<(Body, bool), Fault> {
+    let limit = limit.min(budget.capacity());
+    let mut lease = Lease::new(budget);
+    let mut bytes = Vec::new();
+    let whole = loop {
+        if reader.ahead(input, patience)? == 0 {
+            break true;
+        }
+        if bytes.len() >= limit {
+            break false;
+        }
+        if bytes.len() == bytes.capacity() {
+            let capacity = next_capacity(reader, bytes.len(), limit);
+            if lease.cover(capacity, &mut Patience::once(Duration::ZERO)).is_err() {
+                break false;
+            }
+            bytes.reserve_exact(capacity - bytes.len());
+        }
+        reader.read(input, &mut bytes, patience)?;
+    };
+    if bytes.capacity() - bytes.len() > GRAIN {
+        bytes.shrink_to_fit();
+    }
+    lease.shrink(bytes.capacity());
+    Ok((Body { bytes, _lease: lease }, whole))
+}
+
+/// What to grow memory to that holds `have` bytes of a body of which `limit` bytes are wanted.
+fn next_capacity(reader: &BodyReader, have: usize, limit: usize) -> usize {
+    let left = reader.declared().map_or(limit, |left| usize::try_from(left).unwrap_or(limit));
+    have.saturating_add(left).min(limit).min(have.saturating_mul(2).max(FIRST))
 }
 
 #[cfg(test)]

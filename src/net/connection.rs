@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::body::{BodyReader, Stop, collect};
+use super::body::{BodyReader, Stop, collect, collect_start};
 use super::budget::Budget;
 use super::head::{Request, read_head};
 use super::input::{Fault, Input, Patience, Refusal};
 use super::response::{Persistence, encode};
 use super::socket::Socket;
-use super::{Body, Head, Limits, Response, Service};
+use super::{Admission, Body, Head, Limits, Response, Rest, Service};
 use crate::diag::counters::{Counter, count, get};
 
 /// The longest body of a refused request that is read so that the connection can go on.
@@ -153,27 +153,60 @@ impl Session<'_> {
             Err(fault) => return self.fail(fault),
         };
         let mut reader = BodyReader::new(request.framing);
-        let limit = match self.call(&request.head, |service| service.admit(&request.head)) {
-            Some(Ok(limit)) => limit,
+        let admission = match call(self.server, &request.head, |service| service.admit(&request.head)) {
+            Some(Ok(admission)) => admission,
             Some(Err(answer)) => return self.turn_away(&request, &answer, &mut reader, &mut patience),
             None => return self.broken(&request, Some(&mut reader)),
         };
-        if reader.declared().is_some_and(|n| n > limit.min(self.server.budget.capacity()) as u64) {
+        if let Admission::Whole(limit) = admission
+            && reader.declared().is_some_and(|n| n > limit.min(self.server.budget.capacity()) as u64)
+        {
             return self.stop(&request, Stop::TooLarge, &mut reader);
         }
         if self.awaits_continue(&request, &reader) {
             self.socket.send_all(b"HTTP/1.1 100 Continue\r\n\r\n", &mut patience).map_err(|_| Gone)?;
             request.expects_continue = false;
         }
-        match collect(&mut reader, &mut self.input, limit, &self.server.budget, &mut patience) {
-            Ok(body) => self.respond(&request, body),
-            Err(stop) => self.stop(&request, stop, &mut reader),
+        match admission {
+            Admission::Whole(limit) => {
+                match collect(&mut reader, &mut self.input, limit, &self.server.budget, &mut patience) {
+                    Ok(body) => self.respond(&request, body),
+                    Err(stop) => self.stop(&request, stop, &mut reader),
+                }
+            }
+            Admission::Stream(limit) => self.relay(&request, limit, &mut reader, &mut patience),
+        }
+    }
+
+    /// Hands the start of a body to the service, and the rest as it comes.
+    fn relay(
+        &mut self,
+        request: &Request,
+        limit: usize,
+        reader: &mut BodyReader,
+        patience: &mut Patience,
+    ) -> Result<Then, Gone> {
+        let head = &request.head;
+        let budget = &self.server.budget;
+        let (start, whole) = match collect_start(reader, &mut self.input, limit, budget, patience) {
+            Ok(collected) => collected,
+            Err(fault) => return self.fail(fault),
+        };
+        let declared = reader.declared();
+        let input = &mut self.input;
+        let mut pull = |out: &mut [u8]| reader.copy(input, out, patience);
+        let mut rest = Rest::new(&mut pull, declared);
+        let answer = call(self.server, head, |service| service.relay(head, start, (!whole).then_some(&mut rest)));
+        match (rest.fault(), answer) {
+            (Some(fault), _) => self.fail(fault),
+            (None, Some(answer)) => self.turn_away(request, &answer, reader, patience),
+            (None, None) => self.broken(request, Some(reader)),
         }
     }
 
     fn respond(&mut self, request: &Request, body: Body) -> Result<Then, Gone> {
         let head = &request.head;
-        let Some(answer) = self.call(head, |service| service.respond(head, body)) else {
+        let Some(answer) = call(self.server, head, |service| service.respond(head, body)) else {
             return self.broken(request, None);
         };
         let keep = self.may_keep(request);
@@ -181,7 +214,7 @@ impl Session<'_> {
         if keep { Ok(Then::Next) } else { self.close(Unread::Nothing) }
     }
 
-    /// Answers a request that the service does not want.
+    /// Answers a request of which the service wants no more than it has read.
     fn turn_away(
         &mut self,
         request: &Request,
@@ -225,26 +258,6 @@ impl Session<'_> {
     fn broken(&mut self, request: &Request, reader: Option<&mut BodyReader>) -> Result<Then, Gone> {
         self.send(&Response::text(500, "the handler of this request failed\n"), Some(request), false)?;
         self.close(reader.map_or(Unread::Nothing, Unread::Body))
-    }
-
-    /// Calls the service; `None` if it panicked.
-    fn call<T>(&self, head: &Head, f: impl FnOnce(&dyn Service) -> T) -> Option<T> {
-        let service = &*self.server.service;
-        // What the service shares behind its `&self` is its own to keep consistent; nothing of ours is touched.
-        let result = catch_unwind(AssertUnwindSafe(|| f(service)));
-        if result.is_err() {
-            count(Counter::NetPanics);
-        }
-        // The 1st, 2nd, 4th, 8th ... panic is worth a line.
-        if result.is_err() && get(Counter::NetPanics).is_power_of_two() {
-            log::warn!(
-                "{}: the handler of {} {} panicked; the request is lost",
-                self.server.name,
-                head.method,
-                head.path
-            );
-        }
-        result.ok()
     }
 
     /// Whether the client holds the body back until it is told to go on.
@@ -312,4 +325,19 @@ impl Session<'_> {
             }
         }
     }
+}
+
+/// Calls the service; `None` if it panicked.
+fn call<T>(server: &Server, head: &Head, f: impl FnOnce(&dyn Service) -> T) -> Option<T> {
+    let service = &*server.service;
+    // What the service shares behind its `&self` is its own to keep consistent; what it reads is not used after a panic.
+    let result = catch_unwind(AssertUnwindSafe(|| f(service)));
+    if result.is_err() {
+        count(Counter::NetPanics);
+    }
+    // The 1st, 2nd, 4th, 8th ... panic is worth a line.
+    if result.is_err() && get(Counter::NetPanics).is_power_of_two() {
+        log::warn!("{}: the handler of {} {} panicked; the request is lost", server.name, head.method, head.path);
+    }
+    result.ok()
 }

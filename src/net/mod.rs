@@ -4,8 +4,8 @@
 //! [`Limits::connections`]. It knows nothing of what it serves.
 //!
 //! `accept` hands sockets to `connection`, which reads with `head` and `body` from an `input` and writes with `response`.
-//! `body::BodyReader` is the framing of bodies for whoever streams them; `body::collect` makes them whole within a
-//! `budget`. All but `accept`, `connection`, `socket` and `listen` work on bytes alone. Nothing is shared but atomics and
+//! `body::BodyReader` is the framing of bodies; `body::collect` makes them whole within a `budget`, `rest` hands to a
+//! service what was not collected. All but `accept`, `connection`, `socket` and `listen` work on bytes alone. Nothing is shared but atomics and
 //! channels.
 
 mod accept;
@@ -17,6 +17,7 @@ mod head;
 mod input;
 mod listen;
 mod response;
+mod rest;
 mod socket;
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ use std::time::Duration;
 pub use accept::serve;
 use budget::Lease;
 pub use listen::bind;
+pub use rest::Rest;
 
 /// What a server allows.
 #[derive(Clone, Debug)]
@@ -74,6 +76,13 @@ impl Body {
     pub fn detached(bytes: Vec<u8>) -> Self {
         Self { bytes, _lease: Lease::detached() }
     }
+
+    /// Takes the bytes out. Their part of the budget stays taken until the body is dropped: whoever takes them must have
+    /// found another place for them by then.
+    #[must_use]
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
 }
 
 impl std::ops::Deref for Body {
@@ -111,15 +120,34 @@ impl Response {
     }
 }
 
+/// How the body of a request is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Whole, then [`Service::respond`] is called. A body of more bytes is a 413.
+    Whole(usize),
+    /// At most this many bytes, less if there is no room, then [`Service::relay`] is called, which reads the rest.
+    Stream(usize),
+}
+
 /// What a server serves. Called on connection threads, several at once.
 pub trait Service: Send + Sync + 'static {
-    /// Decides on the head alone, before the body is read: the longest body in bytes, or the answer to a request that
-    /// is not wanted (404, 405).
+    /// Decides on the head alone, before the body is read: how that is done, or the answer to a request that is not
+    /// wanted (404, 405).
     ///
     /// # Errors
     /// The answer, if the request is refused.
-    fn admit(&self, head: &Head) -> Result<usize, Response>;
+    fn admit(&self, head: &Head) -> Result<Admission, Response>;
 
     /// Answers a request whose body was read whole. Must return within a bounded time.
     fn respond(&self, head: &Head, body: Body) -> Response;
+
+    /// Answers a request whose body was read in part: `rest` is what follows `start`, `None` if nothing does. What is
+    /// left unread is discarded; if reading fails the client is told so, and this answer is not sent. Must return within
+    /// a bounded time beside that for which it waits in `rest`.
+    ///
+    /// Only called for requests that were admitted as [`Admission::Stream`].
+    fn relay(&self, head: &Head, start: Body, rest: Option<&mut Rest<'_>>) -> Response {
+        let _ = (head, start, rest);
+        Response::text(500, "this service reads no bodies in part\n")
+    }
 }

@@ -214,7 +214,14 @@ impl Open {
             headers.push((name, if sum > 0 { sum.to_string() } else { String::new() }));
         }
         headers.retain(|(_, value)| !value.is_empty());
-        Payload { route: Route::Traces, encoding: Encoding::Zstd, body: self.body, items: self.spans, headers }
+        Payload {
+            route: Route::Traces,
+            encoding: Encoding::Zstd,
+            body: self.body,
+            items: self.spans,
+            headers,
+            request: None,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use super::{DecodeError, Format, Message, TracerHeaders};
 use crate::diag::counters::{self, Counter};
-use crate::net::{Body, Head, Response, Service};
+use crate::net::{Admission, Body, Head, Response, Service};
 
 /// Longest request body, in bytes.
 pub const MAX_BODY: usize = 50 << 20;
@@ -53,19 +53,19 @@ fn endpoint(path: &str) -> Option<Endpoint> {
 }
 
 impl Service for Receiver {
-    fn admit(&self, head: &Head) -> Result<usize, Response> {
+    fn admit(&self, head: &Head) -> Result<Admission, Response> {
         match endpoint(&head.path) {
             None => {
                 Err(Response::text(404, format!("no such endpoint: {}; GET /info lists what there is\n", head.path)))
             }
-            Some(Endpoint::Info) => Ok(MAX_EMPTY),
+            Some(Endpoint::Info) => Ok(Admission::Whole(MAX_EMPTY)),
             Some(Endpoint::Traces(_)) if !matches!(head.method.as_str(), "POST" | "PUT") => {
                 let mut response =
                     Response::text(405, format!("{} is not allowed on {}: POST or PUT\n", head.method, head.path));
                 response.headers.push(("Allow", "POST, PUT".to_owned()));
                 Err(response)
             }
-            Some(Endpoint::Traces(_)) => readable(head).map(|()| MAX_BODY),
+            Some(Endpoint::Traces(_)) => readable(head).map(|()| Admission::Whole(MAX_BODY)),
         }
     }
 
@@ -191,7 +191,9 @@ mod tests {
         ] {
             let (receiver, _inbox) = receiver();
             match (receiver.admit(&head(method, path, headers)), expected) {
-                (Ok(limit), None) => assert_eq!(limit, if path == "/info" { 65_536 } else { 52_428_800 }),
+                (Ok(limit), None) => {
+                    assert_eq!(limit, Admission::Whole(if path == "/info" { 65_536 } else { 52_428_800 }));
+                }
                 (Err(response), Some(status)) => {
                     assert_eq!(response.status, status, "{method} {path}");
                     assert!(!response.body.is_empty(), "{method} {path}: says what is wrong");

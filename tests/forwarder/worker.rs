@@ -59,7 +59,14 @@ impl Running {
 }
 
 pub fn payload(route: Route, body: &str) -> Payload {
-    Payload { route, encoding: Encoding::Identity, body: body.as_bytes().to_vec(), items: 1, headers: Vec::new() }
+    Payload {
+        route,
+        encoding: Encoding::Identity,
+        body: body.as_bytes().to_vec(),
+        items: 1,
+        headers: Vec::new(),
+        request: None,
+    }
 }
 
 pub fn logs(bodies: &[&str]) -> Vec<Payload> {

@@ -8,7 +8,7 @@ pub fn target(url: &str) -> Target {
 }
 
 pub fn payload(route: Route, encoding: Encoding) -> Payload {
-    Payload { route, encoding, body: b"body".to_vec(), items: 1, headers: Vec::new() }
+    Payload { route, encoding, body: b"body".to_vec(), items: 1, headers: Vec::new(), request: None }
 }
 
 const ROUTES: [(Route, &str); 6] = [

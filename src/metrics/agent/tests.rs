@@ -186,7 +186,10 @@ fn kept_payloads_are_bounded_by_dropping_the_oldest() {
     for i in 0..10_u32 {
         let body = vec![0; KEPT.0 / 4];
         let encoding = crate::forwarder::Encoding::Zstd;
-        outlet.flush(ticket(1), vec![Payload { route: Route::Series, encoding, body, items: i, headers: Vec::new() }]);
+        outlet.flush(
+            ticket(1),
+            vec![Payload { route: Route::Series, encoding, body, items: i, headers: Vec::new(), request: None }],
+        );
     }
     assert_eq!(outlet.kept.iter().map(|p| p.items).collect::<Vec<_>>(), [6, 7, 8, 9]);
 }

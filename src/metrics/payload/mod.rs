@@ -64,9 +64,14 @@ impl Bodies {
         }
         self.body.extend_from_slice(self.close);
         let payload = match zstd::bulk::compress(&self.body, self.level) {
-            Ok(body) => {
-                Payload { route: self.route, encoding: Encoding::Zstd, body, items: self.items, headers: Vec::new() }
-            }
+            Ok(body) => Payload {
+                route: self.route,
+                encoding: Encoding::Zstd,
+                body,
+                items: self.items,
+                headers: Vec::new(),
+                request: None,
+            },
             // Out of memory inside zstd: what cannot be made small is sent as it is.
             Err(_) => Payload {
                 route: self.route,
@@ -74,6 +79,7 @@ impl Bodies {
                 body: self.body.clone(),
                 items: self.items,
                 headers: Vec::new(),
+                request: None,
             },
         };
         self.done.push(payload);
