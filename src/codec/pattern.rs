@@ -2,7 +2,7 @@
 //! engine. Pure; used by whoever compiled a pattern, on its thread.
 //!
 //! The syntax is that of the crate `regex`, and where a pattern is none, that of Go, which the Go agent's users wrote
-//! theirs in: the same for nearly every pattern, except for what [`in_go_syntax`] rewrites. Classes such as `\d` mean
+//! theirs in: the same for nearly every pattern, except for what `in_go_syntax` rewrites. Classes such as `\d` mean
 //! Unicode's. Refused, as in both: look-around and back references. Refused though Go takes them: names of scripts
 //! (`\p{Greek}`), whose tables are not worth their bytes, and octal escapes.
 
@@ -58,7 +58,7 @@ impl Pattern {
             let rewritten = in_go_syntax(text);
             if rewritten == text { Err(problem) } else { compile(&rewritten) }
         });
-        compiled.map(Self).map_err(|problem| BadPattern { owner, problem: one_line(&problem) })
+        compiled.map(Self).map_err(|problem| BadPattern { owner, problem })
     }
 
     /// Whether the pattern is found anywhere in `text`, which need not be UTF-8.
@@ -117,10 +117,11 @@ fn whole_characters(text: &[u8], limit: usize) -> usize {
     (limit.saturating_sub(3)..=limit).rev().find(|at| !goes_on(at)).unwrap_or(limit)
 }
 
-fn compile(text: &str) -> Result<Regex, BuildError> {
+/// What is wrong comes back as one line.
+fn compile(text: &str) -> Result<Regex, String> {
     let limits = Regex::config().nfa_size_limit(Some(MAX_COMPILED));
     let syntax = syntax::Config::new().nest_limit(MAX_NESTING);
-    Regex::builder().configure(limits).syntax(syntax).build(text)
+    Regex::builder().configure(limits).syntax(syntax).build(text).map_err(|problem| one_line(&problem))
 }
 
 /// The last line of an error says what is wrong, the others draw a picture of where.
@@ -303,7 +304,7 @@ mod tests {
             ("{(", "(unclosed group"),
             (r"(a)\1", "(backreferences"),
             (r"((\w{500}){500}){500}", "(its repetitions make it too large"),
-            (&"(".repeat(60), "maximum number of nested"),
+            (&["(".repeat(60), ")".repeat(60)].concat(), "maximum number of nested"),
         ] {
             let said = Pattern::new(text, "rule 7".to_owned()).unwrap_err().to_string();
             assert!(said.starts_with("rule 7 is ignored: correct its pattern (") && !said.contains('\n'), "{said}");
