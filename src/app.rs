@@ -43,10 +43,11 @@ const DEEP_STACK: usize = 512 * 1024;
 const FLAT_STACK: usize = 96 * 1024;
 
 /// The coordinator's inbox: more than all platform events of the invocations in one delivery. Every place is written to
-/// when the channel is made: 22 KB.
+/// when the channel is made: 12 KB.
 const EVENTS: usize = 128;
-/// Deliveries waiting for the logs agent. Their bytes are bounded by the daemon's body budget.
-const DELIVERIES: usize = 256;
+/// Deliveries waiting for the logs agent, one for each connection of the daemon; the next waits with its connection. Their
+/// bytes are bounded by the daemon's body budget.
+const DELIVERIES: usize = DAEMON_LIMITS.connections;
 /// Batches of samples waiting for the metrics agent, of 64 KiB at most each.
 const BATCHES: usize = 32;
 

@@ -104,14 +104,27 @@ fn it_opens_nothing_but_its_settings_and_its_context_before_the_first_poll() {
 #[test]
 fn idle_it_is_small() {
     namespace::test("idle_it_is_small", || {
-        let (platform, intake) = (Platform::start(), intake());
-        let (extension, waiting) = idle(&platform, &intake);
-        let threads: Vec<&str> = waiting.iter().map(|w| w.thread.as_str()).collect();
-        assert!(threads.len() <= budgets::IDLE_THREADS, "{} threads: {threads:?}", threads.len());
-        if named("THIMBLE_BIN").is_some() {
-            let (rss, faults) = (extension.memory_kb("VmRSS"), extension.minor_faults());
-            assert!(rss <= budgets::IDLE_RSS_KB, "{rss} kB resident, at most {}", budgets::IDLE_RSS_KB);
-            assert!(faults <= budgets::START_FAULTS, "{faults} page faults, at most {}", budgets::START_FAULTS);
+        let intake = intake();
+        let release = named("THIMBLE_BIN").is_some();
+        // Two threads that fault on one page at a time count it twice, and a page that is being read or written back counts
+        // by itself: the file is read before, and the least of several starts is what the program needs.
+        fs::read(binary()).expect("the binary");
+        let starts: Vec<[u64; 3]> = (0..if release { 7 } else { 1 })
+            .map(|_| {
+                let platform = Platform::start();
+                let (extension, waiting) = idle(&platform, &intake);
+                let threads: Vec<&str> = waiting.iter().map(|w| w.thread.as_str()).collect();
+                assert!(threads.len() <= budgets::IDLE_THREADS, "{} threads: {threads:?}", threads.len());
+                [extension.memory_kb("VmRSS"), extension.written_kb(), extension.minor_faults()]
+            })
+            .collect();
+        if release {
+            let budgets = [budgets::IDLE_RSS_KB, budgets::IDLE_WRITTEN_KB, budgets::START_FAULTS];
+            for (at, what) in ["kB resident", "kB written to", "page faults"].into_iter().enumerate() {
+                let all = starts.iter().map(|start| start[at]);
+                let least = all.clone().min().unwrap_or(u64::MAX);
+                assert!(least <= budgets[at], "{least} {what}, at most {}; {:?}", budgets[at], all.collect::<Vec<_>>());
+            }
         }
     });
 }

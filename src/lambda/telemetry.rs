@@ -30,8 +30,8 @@ pub enum Status {
 pub struct PlatformEvent {
     /// The event's own time in milliseconds since the epoch.
     pub time_ms: u64,
-    /// What happened.
-    pub kind: PlatformKind,
+    /// What happened. Boxed as it was read: an inbox has room for many events, and writes to every place when it is made.
+    pub kind: Box<PlatformKind>,
 }
 
 /// The kinds of [`PlatformEvent`].

@@ -70,7 +70,7 @@ fn deliver(delivery: &[u8], enabled: bool, pipeline: &mut Pipeline, events: &Sen
             if let PlatformKind::LogsDropped { records, .. } = *kind {
                 said.count_dropped(records);
             }
-            notify(events, Event::Platform(PlatformEvent { time_ms, kind: *kind }));
+            notify(events, Event::Platform(PlatformEvent { time_ms, kind }));
         }
     }
 }

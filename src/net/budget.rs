@@ -10,8 +10,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::input::Patience;
 
-/// Bytes that one place stands for. A smaller body takes one place, an empty one none.
-pub(super) const GRAIN: usize = 32 * 1024;
+/// Bytes that one place stands for. A smaller body takes one place, an empty one none. The channel costs 8 bytes a place,
+/// written to when it is made.
+pub(super) const GRAIN: usize = 64 * 1024;
 
 /// Nothing was free for as long as patience lasted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -37,7 +37,7 @@ pub struct Limits {
     /// How long one read or write may take inside a request; all reads of a request together may wait six times as
     /// long. Between requests a connection waits without a timer.
     pub read_timeout: Duration,
-    /// Bytes of bodies in memory at once, over all connections, in grains of 32 KiB. A body that finds no room waits as
+    /// Bytes of bodies in memory at once, over all connections, in grains of 64 KiB. A body that finds no room waits as
     /// long as a read may, then gets a 503; one that could never fit gets a 413.
     pub body_budget: usize,
 }

@@ -64,6 +64,7 @@ pub fn idle(subject: &Subject) -> Vec<Row> {
     let woken = extension.switches() - switches;
     vec![
         Row::at_most("idle: resident memory", count(extension.memory_kb("VmRSS")), "kB", count(budgets::IDLE_RSS_KB)),
+        Row::at_most("idle: written to", count(extension.written_kb()), "kB", count(budgets::IDLE_WRITTEN_KB)),
         Row::at_most("idle: threads", extension.threads() as f64, "", budgets::IDLE_THREADS as f64),
         Row::exactly("idle: wake-ups in 3 s", count(woken), "", 0.0),
         Row::at_most("idle: page faults so far", count(extension.minor_faults()), "", count(budgets::START_FAULTS)),

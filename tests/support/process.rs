@@ -92,7 +92,12 @@ impl Extension {
         Duration::from_nanos(self.tasks().into_iter().filter_map(spent).sum())
     }
 
-    /// Page faults that needed no I/O.
+    /// Resident memory in kB that is no file's: every page of it was written to.
+    pub fn written_kb(&self) -> u64 {
+        field(&self.read("smaps_rollup"), "Anonymous")
+    }
+
+    /// Page faults that needed no I/O, with those of the child that became the process.
     pub fn minor_faults(&self) -> u64 {
         stat_field(&self.read("stat"), 10)
     }

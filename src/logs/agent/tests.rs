@@ -68,8 +68,11 @@ fn a_delivery_becomes_logs_in_the_order_of_their_times() {
     let kinds: Vec<_> = events
         .iter()
         .map(|event| match event {
-            Event::Platform(PlatformEvent { kind: PlatformKind::Start { .. }, .. }) => "start",
-            Event::Platform(PlatformEvent { kind: PlatformKind::RuntimeDone { .. }, .. }) => "done",
+            Event::Platform(event) => match *event.kind {
+                PlatformKind::Start { .. } => "start",
+                PlatformKind::RuntimeDone { .. } => "done",
+                _ => "another kind",
+            },
             _ => "other",
         })
         .collect();
