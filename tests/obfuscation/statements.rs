@@ -245,3 +245,8 @@ pub fn made(count: usize) -> Vec<Statement> {
     }
     statements
 }
+
+/// The one of a seed.
+pub fn one(seed: u64, db: &'static str) -> Statement {
+    Statement { text: Maker { state: seed, db }.statement(), db }
+}

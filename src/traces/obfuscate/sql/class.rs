@@ -130,8 +130,8 @@ pub fn is_clause(name: &[u8]) -> bool {
 
 /// Operators longer than a byte, the longer ones first. All others are taken byte by byte: `||` is two.
 pub const OPERATORS: &[&[u8]] = &[
-    b"<=>", b"->>", b"#>>", b"!~*", b"::", b"<>", b"<=", b">=", b"!=", b"!~", b"~*", b"->", b"#>", b"#-", b"@>", b"<@",
-    b"?|", b"?&",
+    b"<=>", b"->>", b"#>>", b"!~*", b"::", b"<>", b"<=", b">=", b"!=", b"!~", b"~*", b"->", b"#>", b"#-", b"@>", b"@@",
+    b"<@", b"?|", b"?&",
 ];
 
 /// What may stand directly before a quote as a part of the literal: `N'…'`, `E'…'`, `X'…'`, `U&'…'`, `_utf8'…'`.

@@ -15,6 +15,8 @@
 mod class;
 mod dialect;
 mod pass;
+#[cfg(test)]
+mod properties;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -66,7 +68,7 @@ impl Sql {
     }
 
     /// The names of the tables of the last statement, if `options.table_names` was set: distinct, in order, joined by
-    /// commas; the first 64.
+    /// commas; of the first 256 mentions, and at most 4 KiB.
     #[must_use]
     pub fn tables(&self) -> &[u8] {
         self.tables.joined()

@@ -1,8 +1,9 @@
 //! The names of the tables of a statement, as the tag `sql.tables` lists them. Pure; how a name is recognised is the
 //! business of `pass`.
 
-/// At most so many names: each new one is compared with those before it.
-const MAX_TABLES: usize = 64;
+/// Each mention is compared with the names before it, so both are bounded: mentions, and bytes of names.
+const MAX_MENTIONS: usize = 256;
+const MAX_BYTES: usize = 4096;
 
 /// Distinct names in the order of the statement, joined by commas.
 #[derive(Debug, Default)]
@@ -10,7 +11,7 @@ pub struct Tables {
     joined: Vec<u8>,
     /// Where the last name begins, if it may still grow.
     open: Option<usize>,
-    count: usize,
+    mentions: usize,
 }
 
 impl Tables {
@@ -18,7 +19,7 @@ impl Tables {
     pub fn clear(&mut self) {
         self.joined.clear();
         self.open = None;
-        self.count = 0;
+        self.mentions = 0;
     }
 
     /// The names so far.
@@ -26,12 +27,13 @@ impl Tables {
         &self.joined
     }
 
-    /// Where to write a new name; none if there are too many.
+    /// Where to write a new name; nowhere if there were too many.
     pub fn begin(&mut self) -> Option<&mut Vec<u8>> {
         self.end();
-        if self.count >= MAX_TABLES {
+        if self.mentions == MAX_MENTIONS {
             return None;
         }
+        self.mentions += 1;
         self.open = Some(self.joined.len());
         if !self.joined.is_empty() {
             self.joined.push(b',');
@@ -54,10 +56,8 @@ impl Tables {
         let Some(start) = self.open.take() else { return };
         let name = self.joined[start..].strip_prefix(b",").unwrap_or(&self.joined[start..]);
         let known = start > 0 && self.joined[..start].split(|&b| b == b',').any(|other| other == name);
-        if known || name.is_empty() {
+        if known || name.is_empty() || self.joined.len() > MAX_BYTES {
             self.joined.truncate(start);
-        } else {
-            self.count += 1;
         }
     }
 }
