@@ -88,6 +88,8 @@ counters! {
     SpansCompression = "traces.dropped.compression",
     /// Spans dropped because the byte budget was used up.
     SpansOverflow = "traces.dropped.overflow",
+    /// Statements, commands and documents that became `?` as a whole because there was no memory to hide parts of them.
+    TextsHidden = "traces.hidden",
     // forwarder
     /// Payloads acknowledged by an intake.
     PayloadsSent = "forwarder.sent",
