@@ -295,6 +295,9 @@ impl Json {
         for &byte in &self.statement {
             match byte {
                 b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+                b'\n' => out.extend_from_slice(b"\\n"),
+                b'\r' => out.extend_from_slice(b"\\r"),
+                b'\t' => out.extend_from_slice(b"\\t"),
                 0..0x20 => {
                     let hex = |digit: u8| b"0123456789abcdef"[usize::from(digit & 0xf)];
                     out.extend_from_slice(&[b'\\', b'u', b'0', b'0', hex(byte >> 4), hex(byte)]);
@@ -372,7 +375,7 @@ mod tests {
     #[test]
     fn keys_with_statements() {
         for (text, expected) in [
-            (r#"{"q": "a\nb\"c\\", "a": 1}"#, r#"{"q":"A\u000aB\"C\\","a":"?"}"#),
+            (r#"{"q": "a\nb\"c\\", "a": 1}"#, r#"{"q":"A\nB\"C\\","a":"?"}"#),
             (r#"{"q": "\u00e9\ud83d\ude00"}"#, r#"{"q":"é😀"}"#),
             (r#"{"q": "bad"}"#, r#"{"q":"?"}"#),
             (r#"{"q": 1}"#, r#"{"q":"?"}"#),
