@@ -110,6 +110,8 @@ counters! {
     ProxyAdditional = "traces.proxy.dropped.additional",
     /// Bodies of DogStatsD lines refused because the metrics agent was too busy to take them, or is off (503).
     ProxyStatsd = "traces.proxy.dropped.dogstatsd",
+    /// Statements, commands and documents that became `?` as a whole because there was no memory to hide parts of them.
+    TextsHidden = "traces.hidden",
     // forwarder
     /// Payloads acknowledged by an intake.
     PayloadsSent = "forwarder.sent",

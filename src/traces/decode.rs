@@ -5,6 +5,7 @@
 //! unknown keys skipped, strings that are not UTF-8 repaired as the Go agent does. Pure.
 
 use super::msgpack::{Fault, Reader};
+use super::obfuscate::cards;
 use super::span::{Metric, Pair, Part, Span, Store, Text};
 use super::{MAX_SPAN, links};
 
@@ -172,6 +173,7 @@ fn meta<D: Dialect>(d: &D, reader: &mut Reader<'_>, store: &mut Store, span: &mu
         let Some(value) = d.text_or_nil(reader)? else { continue };
         let at = store.pairs.len() as u32;
         store.pairs.push(Pair { key, value });
+        span.digits |= cards::possible(value.of(reader.bytes(), &store.pool));
         let slot = match key.of(reader.bytes(), &store.pool) {
             b"env" => &mut span.known.env,
             b"version" => &mut span.known.version,

@@ -30,6 +30,36 @@ pub fn events(reader: &mut Reader<'_>, out: &mut Vec<u8>, limit: usize) -> Resul
     each(reader, out, limit, SPAN_EVENTS, event)
 }
 
+/// Appends `events`, which [`events`] wrote, with `?` for each value of an attribute that is a secret by `is_secret`, which
+/// gets key and value. Whether there was one.
+pub fn hide(events: &[u8], is_secret: &dyn Fn(&[u8], &[u8]) -> bool, out: &mut Vec<u8>) -> bool {
+    let mut found = false;
+    for event in Fields(events) {
+        let mark = pb::open(out, SPAN_EVENTS);
+        for field in Fields(event.payload) {
+            if field.number != 3 {
+                out.extend_from_slice(field.whole);
+                continue;
+            }
+            let entry = pb::open(out, 3);
+            let mut key = &[][..];
+            for part in Fields(field.payload) {
+                if part.number == 2 {
+                    let value = pb::open(out, 2);
+                    found |= hide_value(part.payload, &|value| is_secret(key, value), out);
+                    pb::close(out, value);
+                } else {
+                    key = part.payload;
+                    out.extend_from_slice(part.whole);
+                }
+            }
+            pb::close(out, entry);
+        }
+        pb::close(out, mark);
+    }
+    found
+}
+
 type Element = fn(&mut Reader<'_>, &mut Vec<u8>, usize) -> Result<(), Fault>;
 
 fn each(reader: &mut Reader<'_>, out: &mut Vec<u8>, limit: usize, field: u32, element: Element) -> Result<(), Fault> {
@@ -198,4 +228,98 @@ fn utf8(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
 
 fn within(out: &[u8], limit: usize) -> Result<(), Fault> {
     if out.len() > limit { Err(Fault::SpanTooLong) } else { Ok(()) }
+}
+
+/// A value with its members, or the values of an array.
+fn hide_value(value: &[u8], is_secret: &dyn Fn(&[u8]) -> bool, out: &mut Vec<u8>) -> bool {
+    let mut found = false;
+    let mut digits = [0; 20];
+    for field in Fields(value) {
+        let text = match field.number {
+            2 => field.payload,
+            4 => decimal(field.varint.cast_signed().unsigned_abs(), &mut digits),
+            // Of a number with a fraction, or a larger one, the digits are not those of a card.
+            5 => match f64::from_le_bytes(field.payload.try_into().unwrap_or_default()).abs() {
+                double if double.fract() == 0.0 && double < 1e17 => decimal(double as u64, &mut digits),
+                _ => continue,
+            },
+            6 => {
+                out.extend_from_slice(value.get(..value.len() - field.whole.len()).unwrap_or_default());
+                let list = pb::open(out, 6);
+                for element in Fields(field.payload) {
+                    let mark = pb::open(out, 1);
+                    found |= hide_value(element.payload, is_secret, out);
+                    pb::close(out, mark);
+                }
+                pb::close(out, list);
+                return found;
+            }
+            _ => continue,
+        };
+        if is_secret(text) {
+            // The type of a string is 0, which is left out.
+            pb::bytes(out, 2, b"?");
+            return true;
+        }
+    }
+    out.extend_from_slice(value);
+    false
+}
+
+/// The decimal digits of `number`.
+fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut start = digits.len();
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+        start -= 1;
+        if number == 0 {
+            break;
+        }
+    }
+    digits.get(start..).unwrap_or_default()
+}
+
+/// The fields of a message of ours.
+struct Fields<'a>(&'a [u8]);
+
+struct Field<'a> {
+    number: u64,
+    varint: u64,
+    payload: &'a [u8],
+    /// With its tag.
+    whole: &'a [u8],
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Field<'a>;
+
+    fn next(&mut self) -> Option<Field<'a>> {
+        let start = self.0;
+        let tag = self.varint()?;
+        let (varint, length) = match tag & 7 {
+            0 => (self.varint()?, 0),
+            1 => (0, 8),
+            _ => (0, usize::try_from(self.varint()?).ok()?),
+        };
+        let payload = self.0.get(..length)?;
+        self.0 = self.0.get(length..)?;
+        let whole = start.get(..start.len() - self.0.len())?;
+        Some(Field { number: tag >> 3, varint, payload, whole })
+    }
+}
+
+impl Fields<'_> {
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for place in (0..64).step_by(7) {
+            let (&byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            value |= u64::from(byte & 0x7f) << place;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
 }

@@ -268,6 +268,8 @@ pub struct Span {
     pub network: bool,
     /// Whether the metric `_top_level` is to be set.
     pub top_level: bool,
+    /// Whether a value of `meta` may be the number of a credit card, by its length and first byte.
+    pub digits: bool,
     /// Whether a part of it alone is longer than a span may be.
     pub oversize: bool,
     /// `meta`: strings to strings.
