@@ -178,6 +178,9 @@ pub struct Probabilistic {
     pub percentage: f32,
     /// What the hash starts with.
     pub seed: u32,
+    /// `probabilistic_sampler_full_trace_id` in `DD_APM_FEATURES`: whether the hash is of all 128 bits of the trace's id
+    /// and not of the lower 64.
+    pub full_trace_id: bool,
 }
 
 /// Which spans count in stats, and by what (spec: traces 4.8).

@@ -112,6 +112,20 @@ counters! {
     ProxyStatsd = "traces.proxy.dropped.dogstatsd",
     /// Statements, commands and documents that became `?` as a whole because there was no memory to hide parts of them.
     TextsHidden = "traces.hidden",
+    /// Traces whose service shares the default sampling rate because too many services have one of their own.
+    SamplingCrowded = "traces.sampling.crowded",
+    /// Spans dropped because their trace's tracer or user decided so (priority below 0).
+    SampledOutByUser = "traces.sampled_out.user",
+    /// Spans dropped because their trace's tracer sampled it out (priority 0).
+    SampledOutByPriority = "traces.sampled_out.priority",
+    /// Spans dropped by the probabilistic sampler.
+    SampledOutByHash = "traces.sampled_out.probabilistic",
+    /// Spans of sampled out traces that were kept because of an error.
+    RescuedErrors = "traces.rescued.errors",
+    /// Spans of sampled out traces that were kept because of a rare span.
+    RescuedRare = "traces.rescued.rare",
+    /// Spans of sampled out traces that were kept by a rule of their tracer for single spans.
+    RescuedSpans = "traces.rescued.single_spans",
     // forwarder
     /// Payloads acknowledged by an intake.
     PayloadsSent = "forwarder.sent",
