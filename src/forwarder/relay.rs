@@ -220,3 +220,6 @@ impl Read for Source<'_> {
         self.inner.read(out).inspect_err(|_| self.failed = true)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ use crate::diag::counters::{Counter, count};
 
 /// A connection thread's stack. Handlers run on it: JSON nested as deep as serde_json allows takes up to 48 KiB in a
 /// release build and over 192 KiB in a debug build. Only what is touched is memory.
-const STACK: usize = 256 * 1024;
+pub(crate) const STACK: usize = 256 * 1024;
 
 /// The longest wait between two looks for room while a client waits.
 const RECHECK: Duration = Duration::from_secs(1);

@@ -4,8 +4,8 @@
 
 pub mod logs;
 pub mod metrics;
-pub mod proxied;
 pub mod protobuf;
+pub mod proxied;
 mod request;
 pub mod traces;
 

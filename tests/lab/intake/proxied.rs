@@ -4,8 +4,10 @@ use super::{Received, Request, Route};
 
 /// Whether `path` is one that only such requests have. Their hosts are not seen here: the lab has one for all.
 pub(super) fn is_proxied(path: &str) -> bool {
-    let exact = ["/api/v2/profile", "/api/v2/debugger", "/api/v2/llmobs", "/api/v0.1/pipeline_stats", "/api/v1/lineage"];
-    exact.contains(&path) || ["/api/intake/llm-obs/", "/api/v2/apmtelemetry", "/proxied/"].iter().any(|p| path.starts_with(p))
+    let exact =
+        ["/api/v2/profile", "/api/v2/debugger", "/api/v2/llmobs", "/api/v0.1/pipeline_stats", "/api/v1/lineage"];
+    exact.contains(&path)
+        || ["/api/intake/llm-obs/", "/api/v2/apmtelemetry", "/proxied/"].iter().any(|p| path.starts_with(p))
 }
 
 impl Received {
