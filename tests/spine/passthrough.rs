@@ -45,7 +45,7 @@ fn chunked(target: &str, headers: &str, body: &[u8]) -> Vec<u8> {
 
 /// A body that is no text, of `size` bytes.
 fn binary(size: usize) -> Vec<u8> {
-    (0..size).map(|i| (i * i >> 3) as u8).collect()
+    (0..size).map(|i| ((i * i) >> 3) as u8).collect()
 }
 
 fn body(answer: &serde_json::Value) -> &str {

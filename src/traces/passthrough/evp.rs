@@ -85,11 +85,14 @@ mod tests {
         }
     }
 
+    /// Path, query, headers; the status and the text of the refusal.
+    type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], Result<(), (u16, &'a str)>);
+
     #[test]
     fn what_may_go_on() {
         let api = (SUBDOMAIN, "api");
         let label = "x".repeat(64);
-        let rows: &[(&str, &str, &[(&str, &str)], Result<(), (u16, &str)>)] = &[
+        let rows: &[Case<'_>] = &[
             ("/api/v2/x", "", &[api], Ok(())),
             ("/api/v2/x", "a=b&ddtags=env%3Aprod,a:b", &[(SUBDOMAIN, "my.sub_domain-1")], Ok(())),
             ("/x", "", &[], Err((400, "EVPProxy: no subdomain specified\n"))),

@@ -189,22 +189,25 @@ impl Passthrough {
             Action::Lines => return Ok(Admission::Whole(LINES_MAX)),
             Action::Store(intake, _) | Action::Relay(intake) => intake,
         };
+        let settings = &self.config.apm.proxy;
         match intake {
-            Intake::LlmSpans | Intake::LlmEvaluations => evp::enabled(&self.config.apm.proxy)?,
-            Intake::Events => {
-                evp::enabled(&self.config.apm.proxy)?;
-                evp::check(head, &head.path[route.0.prefix..], evp::longest(&self.config.apm.proxy))?;
+            Intake::LlmSpans | Intake::LlmEvaluations | Intake::Events => {
+                evp::enabled(settings)?;
+                // The paths of LLM Observability say themselves which part of the platform they mean.
+                if intake == Intake::Events || head.header(evp::SUBDOMAIN).is_some() {
+                    evp::check(head, &head.path[route.0.prefix..], evp::longest(settings))?;
+                }
             }
-            Intake::Lineage if !self.config.apm.proxy.openlineage_enabled => {
+            Intake::Lineage if !settings.openlineage_enabled => {
                 return Err(Response::text(500, "OpenLineage forwarder is OFF: Has been disabled in config\n"));
             }
             _ => {}
         }
-        let held = if self.relay.is_multiple(intake) { HELD_MAX } else { 0 };
-        Ok(Admission::Stream(match route.0.action {
-            Action::Store(..) => STORED_MAX.max(held),
-            _ => held,
-        }))
+        let stored = if matches!(route.0.action, Action::Store(..)) { STORED_MAX } else { 0 };
+        let limit = if self.relay.is_multiple(intake) { HELD_MAX } else { stored };
+        // What is not held as a whole need not be held in part.
+        let declared = head.header("content-length").and_then(|v| v.parse::<u64>().ok());
+        Ok(Admission::Stream(if declared.is_some_and(|length| length > limit as u64) { 0 } else { limit }))
     }
 
     /// Answers a request whose body was read whole: DogStatsD lines.

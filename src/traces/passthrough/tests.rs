@@ -76,9 +76,13 @@ fn heads_are_judged_before_the_body() {
     for (method, path, headers, expected) in [
         ("POST", "/profiling/v1/input", &[][..], stored),
         ("PUT", "/profiling/v1/input", &[], stored),
+        ("POST", "/profiling/v1/input", &[("content-length", "2097152")], stored),
+        ("POST", "/profiling/v1/input", &[("content-length", "2097153")], Ok(Admission::Stream(0))),
         ("GET", "/profiling/v1/input", &[], Err(405)),
         ("POST", "/telemetry/proxy/api/v2/apmtelemetry", &[], stored),
         ("POST", "/evp_proxy/v2/api/v2/llmobs", &[], stored),
+        ("POST", "/evp_proxy/v2/api/v2/llmobs", evp, stored),
+        ("POST", "/evp_proxy/v2/api/v2/llmobs", &[("x-datadog-evp-subdomain", "evil.com/")], Err(400)),
         ("POST", "/evp_proxy/v2/api/v2/other", evp, Ok(Admission::Stream(0))),
         ("GET", "/evp_proxy/v2/api/v2/other", evp, Ok(Admission::Stream(0))),
         ("HEAD", "/evp_proxy/v2/api/v2/other", evp, Err(405)),
