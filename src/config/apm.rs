@@ -211,7 +211,7 @@ pub struct Proxy {
     pub telemetry_url: Option<String>,
     /// `DD_APM_TELEMETRY_ADDITIONAL_ENDPOINTS`.
     pub telemetry_endpoints: Vec<Endpoint>,
-    /// `DD_EVP_PROXY_CONFIG_DD_URL`: a host that takes the place of the site.
+    /// `DD_EVP_PROXY_CONFIG_DD_URL`: a host that takes the place of the site, or a URL.
     pub evp_url: Option<String>,
     /// `DD_EVP_PROXY_CONFIG_ADDITIONAL_ENDPOINTS`.
     pub evp_endpoints: Vec<Endpoint>,
@@ -221,6 +221,6 @@ pub struct Proxy {
     pub evp_max_payload: usize,
     /// `DD_OL_PROXY_CONFIG_ENABLED`.
     pub openlineage_enabled: bool,
-    /// `DD_OL_PROXY_CONFIG_DD_URL`: a host.
+    /// `DD_OL_PROXY_CONFIG_DD_URL`: a host that takes the place of the site, or a whole URL.
     pub openlineage_url: Option<String>,
 }

@@ -121,20 +121,54 @@ impl<'a> Given<'a> {
     /// The elements of a list: a list of `datadog.yaml`, a JSON array, or text split at each of `separators`, with or
     /// without brackets around it. No blank ones.
     pub fn list(&mut self, separators: &[char]) -> Result<Vec<Cow<'a, str>>, Problem> {
-        let text = match self.raw {
-            Raw::Text(text) => unquote(text),
-            Raw::Node(Value::String(text)) => text.trim(),
-            Raw::Node(Value::Array(items)) => return Ok(self.strings(items).map(Cow::Owned).collect()),
-            Raw::Node(_) => return Err("a mapping where a list belongs".into()),
-        };
-        let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
-        if inner.is_some()
-            && let Ok(Value::Array(items)) = serde_json::from_str(text)
-        {
-            return Ok(self.strings(&items).map(Cow::Owned).collect());
+        if let Some(elements) = self.array()? {
+            return Ok(elements);
         }
+        let text = self.text()?;
+        let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
         let pieces = inner.unwrap_or(text).split(separators).map(unquote);
         Ok(pieces.filter(|piece| !piece.is_empty()).map(Cow::Borrowed).collect())
+    }
+
+    /// As [`Given::list`], but text is a line of CSV: commas separate, and an element in double quotes keeps its commas.
+    pub fn csv(&mut self) -> Result<Vec<Cow<'a, str>>, Problem> {
+        if let Some(elements) = self.array()? {
+            return Ok(elements);
+        }
+        let mut rest = match self.raw {
+            Raw::Text(text) => text,
+            Raw::Node(node) => node.as_str().unwrap_or_default(),
+        };
+        let mut elements = Vec::new();
+        while !rest.is_empty() {
+            let element;
+            (element, rest) = match rest.trim_start().strip_prefix('"') {
+                Some(quoted) => csv_quoted(quoted),
+                None => {
+                    let (element, after) = rest.split_once(',').unwrap_or((rest, ""));
+                    (Cow::Borrowed(unquote(element)), after)
+                }
+            };
+            if !element.trim().is_empty() {
+                elements.push(element);
+            }
+        }
+        Ok(elements)
+    }
+
+    /// The elements of a list of `datadog.yaml` or of a JSON array; `None` if it is text of another form.
+    fn array(&mut self) -> Result<Option<Vec<Cow<'a, str>>>, Problem> {
+        let text = match self.raw {
+            Raw::Text(_) | Raw::Node(Value::String(_)) => self.text()?,
+            Raw::Node(Value::Array(items)) => return Ok(Some(self.strings(items).map(Cow::Owned).collect())),
+            Raw::Node(_) => return Err("a mapping where a list belongs".into()),
+        };
+        if text.starts_with('[')
+            && let Ok(Value::Array(items)) = serde_json::from_str(text)
+        {
+            return Ok(Some(self.strings(&items).map(Cow::Owned).collect()));
+        }
+        Ok(None)
     }
 
     /// As [`Given::list`], each element read with `parse`. If none is left of a list that had some, the value as a
@@ -178,6 +212,24 @@ impl<'a> Given<'a> {
         }
         out.into_iter()
     }
+}
+
+/// What stands before the closing quote, and what follows the comma after it. Two quotes are one; a single one that no
+/// comma follows is itself.
+fn csv_quoted(text: &str) -> (Cow<'_, str>, &str) {
+    let mut element = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('"') {
+        element.push_str(before);
+        rest = after.trim_start();
+        if rest.is_empty() || rest.starts_with(',') {
+            return (Cow::Owned(element), rest.strip_prefix(',').unwrap_or(rest));
+        }
+        rest = after.strip_prefix('"').unwrap_or(after);
+        element.push('"');
+    }
+    element.push_str(rest);
+    (Cow::Owned(element), "")
 }
 
 fn parse_json(text: &str) -> Result<Cow<'static, Value>, Problem> {

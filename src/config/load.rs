@@ -12,7 +12,7 @@ use super::apm::Apm;
 use super::env::{Environment, PREFIXES, shown};
 use super::given::{Given, Raw};
 use super::parse::Problem;
-use super::table::{Row, TABLE};
+use super::table::{Row, rows};
 use super::{Complaint, Config, FlushStrategy, LambdaEnv, yaml};
 
 impl Config {
@@ -36,7 +36,7 @@ impl Config {
                 None
             }
         });
-        for row in TABLE {
+        for row in rows() {
             read_row(row, &mut config, &env, yaml.as_ref(), &mut complaints);
         }
         settle_worker(&mut config, &mut complaints);

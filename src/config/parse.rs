@@ -66,6 +66,14 @@ pub fn integer(text: &str, low: i64, high: i64) -> Result<i64, Problem> {
     }
 }
 
+/// A number between `low` and `high`.
+pub fn number(text: &str, low: f64, high: f64) -> Result<f64, Problem> {
+    match text.parse() {
+        Ok(number) if (low..=high).contains(&number) => Ok(number),
+        _ => Err(format!("not a number from {low} to {high}").into()),
+    }
+}
+
 /// A positive number of seconds, up to the 900 that an invocation can last.
 pub fn seconds(text: &str) -> Result<Duration, Problem> {
     match text.parse::<f64>() {
@@ -144,6 +152,15 @@ pub fn url(text: &str, scheme: &str) -> Result<String, Problem> {
         return Err("a URL with more than a path after its host".into());
     }
     Ok(format!("{scheme}://{authority}{path}"))
+}
+
+/// A host in lower case, with a port if need be, or a whole URL.
+pub fn host(text: &str) -> Result<String, Problem> {
+    if text.contains("://") {
+        return url(text, "https");
+    }
+    let host = text.trim_end_matches('/');
+    if is_authority(host) { Ok(host.to_ascii_lowercase()) } else { Err("not a host such as intake.example".into()) }
 }
 
 /// `host`, `host:port`, `[v6]` or `[v6]:port`.
@@ -279,6 +296,14 @@ mod tests {
             ],
         );
         let s = Duration::from_secs_f64;
+        check(
+            |t| number(t, 0.0, 100.0),
+            &[("0", Some(0.0)), ("12.5", Some(12.5)), ("1e2", Some(100.0)), ("-1", None), ("101", None), ("NaN", None)],
+        );
+        let name = |text: &str| Some(text.to_owned());
+        check(host, &[("Intake.example", name("intake.example")), ("a:1/", name("a:1"))]);
+        check(host, &[("https://a.b/", name("https://a.b")), ("http://a:1/b", name("http://a:1/b"))]);
+        check(host, &[("", None), ("ftp://a", None), ("a/b", None), ("a b", None), ("a:x", None)]);
         check(seconds, &[("5", Some(s(5.0))), ("2.5", Some(s(2.5))), ("900", Some(s(900.0)))]);
         check(seconds, &[("0", None), ("-1", None), ("901", None), ("inf", None), ("NaN", None), ("5s", None)]);
         check(port_number, &[("1", Some(1)), ("65535", Some(65_535)), ("0", None), ("65536", None), ("+80", None)]);
@@ -374,7 +399,7 @@ mod tests {
         #[test]
         fn any_text_is_read_or_refused(text in "\\PC{0,40}|[a-z0-9:/\\[\\].,@-]{0,40}") {
             let _ = (boolean(&text), integer(&text, 0, 9), seconds(&text), level(&text), percentile(&text));
-            let _ = (flush_strategy(&text), site(&text), namespace(&text), api_key(&text), unquote(&text));
+            let _ = (host(&text), number(&text, 0.0, 1.0), flush_strategy(&text), site(&text), namespace(&text), api_key(&text), unquote(&text));
             if let Ok(first) = url(&text, "https") {
                 prop_assert_eq!(url(&first, "http"), Ok(first));
             }

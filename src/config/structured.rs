@@ -1,4 +1,4 @@
-//! Values with a structure of their own: tags, additional endpoints, processing rules.
+//! Values with a structure of their own: tags, additional endpoints, rules.
 //!
 //! One bad element costs that element. An element of endpoints or rules is noted by its place, not by its content, which
 //! may hold a key. Pure.
@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
+use super::apm::{ReplaceRule, TagFilter};
 use super::given::{Given, scalar};
 use super::parse::{self, Problem};
 use super::{Endpoint, RuleKind, RuleSpec, Secret};
@@ -136,6 +137,32 @@ pub fn rules(given: &mut Given<'_>) -> Result<Vec<RuleSpec>, Problem> {
         let name = field(map, "name").filter(|n| !n.is_empty()).unwrap_or_else(|| format!("rule {number}"));
         Ok(RuleSpec { kind, name, pattern, placeholder })
     })
+}
+
+/// `[{"name", "pattern", "repl"}]` (spec: traces 4.4), in order.
+pub fn replace_rules(given: &mut Given<'_>) -> Result<Vec<ReplaceRule>, Problem> {
+    each_object(given, "[{\"name\": …, \"pattern\": …, \"repl\": …}]", "rule", |map| {
+        let name = field(map, "name").filter(|n| !n.is_empty()).ok_or("it has no name; * is every tag")?;
+        let pattern = match map.get("pattern") {
+            Some(Value::String(pattern)) if !pattern.is_empty() => pattern.clone(),
+            _ => return Err(format!("it has no pattern (its name is {name:?})").into()),
+        };
+        let replacement = match map.get("repl") {
+            Some(value) => scalar(value).ok_or("its repl is not text")?.into_owned(),
+            None => String::new(),
+        };
+        Ok(ReplaceRule { name, pattern, replacement })
+    })
+}
+
+/// `key` or `key:value`; the value may have colons.
+pub fn tag_filter(text: &str) -> Result<TagFilter, Problem> {
+    let (key, value) = text.split_once(':').unwrap_or((text, ""));
+    let (key, value) = (key.trim().to_owned(), value.trim());
+    if key.is_empty() {
+        return Err("not a tag of the form key or key:value".into());
+    }
+    Ok(TagFilter { key, value: Some(value).filter(|v| !v.is_empty()).map(str::to_owned) })
 }
 
 /// Reads each object of a list, or the only one there is.

@@ -1,13 +1,16 @@
 //! The table of settings: one row each, and nothing about a setting is said anywhere else.
 //!
-//! A row drives the reading, the complaints and the documentation. To add a setting, add a row here and a field to
-//! [`Config`]. Rows are read in order: a default may mention the settings above it as `{site}` and
-//! `{compression_level}`.
+//! A row drives the reading, the complaints and the documentation. To add a setting, add a row here, or in [`apm`] or
+//! [`obfuscation`] if it is about traces, and a field to [`Config`]. Rows are read in order: a default may mention the
+//! settings above it as `{site}` and `{compression_level}`.
+
+mod apm;
+mod obfuscation;
 
 use super::given::Given;
 use super::parse::{self, Problem};
 use super::structured;
-use super::{Config, Secret};
+use super::{Config, Endpoint, Secret};
 
 /// One setting.
 pub struct Row {
@@ -34,13 +37,18 @@ pub struct Row {
 const PLAIN: Row =
     Row { env: &[], yaml: &[], default: "", form: "", doc: "", secret: false, every: false, read: |_, _| Ok(()) };
 
+/// Every setting, in the order in which they are read.
+pub fn rows() -> impl Iterator<Item = &'static Row> {
+    std::iter::once(&GENERAL).chain(apm::TABLES).chain(obfuscation::TABLES).flat_map(|rows| rows.iter())
+}
+
 /// Every setting as a Markdown table: variables, path in `datadog.yaml`, default, form, meaning.
 #[must_use]
 pub fn reference() -> String {
     let code = |names: &mut dyn Iterator<Item = String>| names.map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
     let mut out =
         "| variable | datadog.yaml | default | value | meaning |\n| --- | --- | --- | --- | --- |\n".to_owned();
-    for row in TABLE {
+    for row in rows() {
         let env = code(&mut row.env.iter().map(|key| format!("DD_{key}")));
         let yaml = code(&mut row.yaml.iter().map(|path| (*path).to_owned()));
         let default = code(&mut Some(row.default).filter(|d| !d.is_empty()).map(str::to_owned).into_iter());
@@ -51,13 +59,28 @@ pub fn reference() -> String {
 
 /// Whether the value of `DD_{key}` must never be shown. `key` is in upper case.
 pub fn is_secret(key: &str) -> bool {
-    TABLE.iter().any(|row| row.secret && row.env.contains(&key))
+    rows().any(|row| row.secret && row.env.contains(&key))
 }
 
 /// Puts a good value into its field.
 fn put<T>(field: &mut T, value: Result<T, Problem>) -> Result<(), Problem> {
     *field = value?;
     Ok(())
+}
+
+/// A switch.
+fn flag(field: &mut bool, given: &Given<'_>) -> Result<(), Problem> {
+    put(field, given.with(parse::boolean))
+}
+
+/// A URL where something goes instead of where it goes by itself.
+fn address(field: &mut Option<String>, given: &Given<'_>) -> Result<(), Problem> {
+    put(field, given.with(|text| parse::url(text, "https")).map(Some))
+}
+
+/// URLs with their keys.
+fn endpoints(field: &mut Vec<Endpoint>, given: &mut Given<'_>) -> Result<(), Problem> {
+    put(field, structured::endpoints(given))
 }
 
 /// A value that is a string as it stands.
@@ -103,8 +126,8 @@ const LEVEL: &str = "1 (fast) to 9 (small)";
 const URL: &str = "https://host[:port]; http:// for local use";
 const ENDPOINTS: &str = r#"JSON: {"https://host": ["api key"]}"#;
 
-/// Every setting.
-pub const TABLE: &[Row] = &[
+/// Every setting but those of traces.
+const GENERAL: &[Row] = &[
     // General (spec: config 2.2, 2.3)
     Row {
         env: &["API_KEY"],
@@ -217,7 +240,7 @@ pub const TABLE: &[Row] = &[
         default: "false",
         form: BOOLEAN,
         doc: "Lets a library flush through /lambda/flush, for runs outside Lambda. Node's library knows the second name.",
-        read: |c, v| put(&mut c.local_test, v.with(parse::boolean)),
+        read: |c, v| flag(&mut c.local_test, v),
         ..PLAIN
     },
     Row {
@@ -245,7 +268,7 @@ pub const TABLE: &[Row] = &[
         form: ENDPOINTS,
         doc: "Where metrics go as well.",
         secret: true,
-        read: |c, v| put(&mut c.metrics_endpoints, structured::endpoints(v)),
+        read: |c, v| endpoints(&mut c.metrics_endpoints, v),
         ..PLAIN
     },
     Row {
@@ -396,7 +419,7 @@ pub const TABLE: &[Row] = &[
         default: "false",
         form: BOOLEAN,
         doc: "Whether addresses of logs intakes without a scheme mean http://.",
-        read: |c, v| put(&mut c.logs_no_ssl, v.with(parse::boolean)),
+        read: |c, v| flag(&mut c.logs_no_ssl, v),
         ..PLAIN
     },
     Row {
@@ -431,7 +454,7 @@ pub const TABLE: &[Row] = &[
         default: "true",
         form: BOOLEAN,
         doc: "Whether log payloads are compressed.",
-        read: |c, v| put(&mut c.logs_use_compression, v.with(parse::boolean)),
+        read: |c, v| flag(&mut c.logs_use_compression, v),
         ..PLAIN
     },
     Row {
@@ -457,7 +480,7 @@ pub const TABLE: &[Row] = &[
         default: "false",
         form: BOOLEAN,
         doc: "Whether logs go to an Observability Pipelines Worker instead of Datadog.",
-        read: |c, v| put(&mut c.logs_opw, v.with(parse::boolean)),
+        read: |c, v| flag(&mut c.logs_opw, v),
         ..PLAIN
     },
     Row {
@@ -471,52 +494,6 @@ pub const TABLE: &[Row] = &[
             c.logs_opw_url = Some(if text.contains("://") { text.to_owned() } else { url });
             Ok(())
         },
-        ..PLAIN
-    },
-    // Traces (spec: config 2.6)
-    Row {
-        env: &["APM_ENABLED"],
-        yaml: &["apm_config.enabled"],
-        default: "true",
-        form: BOOLEAN,
-        doc: "Whether traces are collected.",
-        read: |c, v| put(&mut c.apm_enabled, v.with(parse::boolean)),
-        ..PLAIN
-    },
-    Row {
-        env: &["APM_RECEIVER_PORT"],
-        yaml: &["apm_config.receiver_port"],
-        default: "8126",
-        form: "a port",
-        doc: "TCP port of the trace receiver.",
-        read: |c, v| put(&mut c.apm_port, port(v)),
-        ..PLAIN
-    },
-    Row {
-        env: &["APM_DD_URL"],
-        yaml: &["apm_config.apm_dd_url"],
-        default: "https://trace.agent.{site}",
-        form: URL,
-        doc: "Where traces go.",
-        read: |c, v| put(&mut c.apm_url, v.with(|text| parse::url(text, "https"))),
-        ..PLAIN
-    },
-    Row {
-        env: &["APM_ADDITIONAL_ENDPOINTS"],
-        yaml: &["apm_config.additional_endpoints"],
-        form: ENDPOINTS,
-        doc: "Where traces go as well.",
-        secret: true,
-        read: |c, v| put(&mut c.apm_endpoints, structured::endpoints(v)),
-        ..PLAIN
-    },
-    Row {
-        env: &["APM_CONFIG_COMPRESSION_LEVEL"],
-        yaml: &["apm_config.compression_level"],
-        default: "{compression_level}",
-        form: LEVEL,
-        doc: "zstd level of trace payloads.",
-        read: |c, v| put(&mut c.apm_compression_level, compression(v)),
         ..PLAIN
     },
 ];

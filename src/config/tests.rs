@@ -1,11 +1,13 @@
 //! Every row of the table through every source, and the rules between rows.
 
+mod apm;
+
 use std::ffi::OsString;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::table::{Row, TABLE};
+use super::table::{Row, rows};
 use super::*;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -25,6 +27,25 @@ fn show(config: &Config) -> String {
 
 /// A value for each kind of row that differs from its default, another one, and a bad one (none where all are good).
 fn samples(row: &Row) -> (&'static str, &'static str, Option<&'static str>) {
+    match row.form {
+        "true or false" if row.default == "true" => return ("false", "true", Some("2")),
+        "true or false" => return ("true", "false", Some("perhaps")),
+        "a port" => return ("9125", "9126", Some("70000")),
+        form if form.starts_with("https://host[:port]") && !row.env[0].contains("WORKER") => {
+            return ("http://127.0.0.1:8080/", "proxy.example:443", Some("ftp://x"));
+        }
+        form if form.starts_with("a host, or") => return ("a.example", "http://127.0.0.1:8080", Some("a b")),
+        form if form.starts_with("JSON: {") => {
+            return (
+                r#"{"https://a.example": ["0123456789abcdef0123456789abcdef"]}"#,
+                r#"{"https://b.example": ["0123456789abcdef0123456789abcdef"]}"#,
+                Some(r#"{"https://a.example": ["0123456789abcdef0123456789abcdef""#),
+            );
+        }
+        form if form.starts_with("a number") || form.contains(" to 100") => return ("12.5", "90", Some("-1")),
+        form if form.starts_with("key or key:value") => return ("env:dev", "url:http://x", Some(":dev")),
+        _ => {}
+    }
     match row.env[0] {
         "API_KEY" => (KEY, "fedcba98fedcba98fedcba98fedcba98", Some("kéy0123456789abcdef0123456789abcdef")),
         "SITE" => ("datadoghq.eu", "us5.datadoghq.com", Some("https://datadoghq.eu")),
@@ -32,19 +53,7 @@ fn samples(row: &Row) -> (&'static str, &'static str, Option<&'static str>) {
         "FLUSH_TIMEOUT" => ("5", "2.5", Some("-1")),
         "SERVERLESS_FLUSH_STRATEGY" => ("end", "periodically,500", Some("sometimes")),
         "TAGS" | "EXTRA_TAGS" => ("team:a", "team:b", None),
-        "DD_URL" | "LOGS_CONFIG_LOGS_DD_URL" | "APM_DD_URL" => {
-            ("http://127.0.0.1:8080/", "proxy.example:443", Some("ftp://x"))
-        }
         "OBSERVABILITY_PIPELINES_WORKER_LOGS_URL" => ("http://opw:8383/v1", "https://opw", Some("//")),
-        "OBSERVABILITY_PIPELINES_WORKER_LOGS_ENABLED" | "LOCAL_TEST" | "LOGS_CONFIG_LOGS_NO_SSL" => {
-            ("true", "false", Some("perhaps"))
-        }
-        "SERVERLESS_LOGS_ENABLED" | "LOGS_CONFIG_USE_COMPRESSION" | "APM_ENABLED" => ("false", "true", Some("2")),
-        "ADDITIONAL_ENDPOINTS" | "APM_ADDITIONAL_ENDPOINTS" => (
-            r#"{"https://a.example": ["0123456789abcdef0123456789abcdef"]}"#,
-            r#"{"https://b.example": ["0123456789abcdef0123456789abcdef"]}"#,
-            Some(r#"{"https://a.example": ["0123456789abcdef0123456789abcdef""#),
-        ),
         "LOGS_CONFIG_ADDITIONAL_ENDPOINTS" => (
             r#"[{"api_key": "0123456789abcdef0123456789abcdef", "Host": "a.example", "Port": 443, "is_reliable": true}]"#,
             r#"[{"api_key": "0123456789abcdef0123456789abcdef", "Host": "b.example", "Port": 443, "is_reliable": true}]"#,
@@ -55,10 +64,16 @@ fn samples(row: &Row) -> (&'static str, &'static str, Option<&'static str>) {
             r#"[{"type": "exclude_at_match", "name": "b", "pattern": "x"}]"#,
             Some("exclude everything"),
         ),
+        "APM_REPLACE_TAGS" => (
+            r#"[{"name": "a", "pattern": "x", "repl": "?"}]"#,
+            r#"[{"name": "b", "pattern": "x"}]"#,
+            Some("replace everything"),
+        ),
         "STATSD_METRIC_NAMESPACE" => ("app", "web.", Some("1st")),
-        "DOGSTATSD_PORT" | "APM_RECEIVER_PORT" => ("9125", "9126", Some("70000")),
         "DOGSTATSD_SO_RCVBUF" => ("65536", "131072", Some("lots")),
-        "DOGSTATSD_BUFFER_SIZE" => ("1024", "2048", Some("1")),
+        "DOGSTATSD_BUFFER_SIZE" | "EVP_PROXY_CONFIG_MAX_PAYLOAD_SIZE" => ("1024", "2048", Some("0")),
+        "APM_PROBABILISTIC_SAMPLER_HASH_SEED" => ("22", "4294967295", Some("4294967296")),
+        "APM_FEATURES" => ("table_names", "keep_sql_alias", None),
         "HISTOGRAM_AGGREGATES" => ("min", "sum", Some("mean")),
         "HISTOGRAM_PERCENTILES" => ("0.5", "0.99", Some("95")),
         "LOGS_CONFIG_LAMBDA_LOGS_TYPE" => ("function", "extension", Some("runtime")),
@@ -82,7 +97,7 @@ fn yaml_at(path: &str, value: &str) -> String {
 #[test]
 fn every_row_reads_every_name_and_path_with_env_over_yaml_over_default() {
     let default = show(&load(&[], "").0);
-    for row in TABLE {
+    for row in rows() {
         let (value, other, _) = samples(row);
         let dd = format!("DD_{}", row.env[0]);
         // Where the key is kept is told by name, so there every name is a value of its own.
@@ -121,7 +136,7 @@ fn every_row_reads_every_name_and_path_with_env_over_yaml_over_default() {
 #[test]
 fn a_bad_value_complains_once_and_costs_itself_alone() {
     let default = show(&load(&[], "").0);
-    for row in TABLE {
+    for row in rows() {
         let (good, _, bad) = samples(row);
         let Some(bad) = bad else { continue };
         let dd = format!("DD_{}", row.env[0]);
@@ -146,7 +161,7 @@ fn a_bad_value_complains_once_and_costs_itself_alone() {
 fn every_default_is_valid_and_documented() {
     let (config, complaints) = load(&[], "");
     assert!(complaints.is_empty(), "{complaints:?}");
-    for row in TABLE {
+    for row in rows() {
         if !row.default.is_empty() {
             let default = load::default_text(row, &config);
             let (read, complaints) = load(&[(&format!("DD_{}", row.env[0]), &default)], "");
@@ -156,7 +171,7 @@ fn every_default_is_valid_and_documented() {
         assert!(!row.form.is_empty() && row.doc.ends_with('.') && !row.yaml.is_empty(), "{:?}", row.env);
         assert!(row.env.iter().all(|name| reference().contains(&format!("`DD_{name}`"))));
     }
-    let mut names: Vec<_> = TABLE.iter().flat_map(|row| row.env.iter().chain(row.yaml)).collect();
+    let mut names: Vec<_> = rows().flat_map(|row| row.env.iter().chain(row.yaml)).collect();
     let count = names.len();
     names.sort_unstable();
     names.dedup();
@@ -523,12 +538,12 @@ fn values_that_are_not_utf8_are_bad_values() {
 proptest! {
     #[test]
     fn nothing_in_the_environment_or_the_yaml_panics(
-        row in 0..TABLE.len(),
+        row in 0..rows().count(),
         name in 0..3_usize,
         value in "([\\[\\]{}\":,.@/0-9a-z\\\\ -]|\\PC){0,60}",
         text in "[a-z_:\\[\\]{}\"'&*!|> \\n-]{0,120}",
     ) {
-        let row = &TABLE[row];
+        let row = rows().nth(row).unwrap();
         let key = row.env[name % row.env.len()];
         let path = row.yaml[name % row.yaml.len()];
         let (config, complaints) = Config::load(&env(&[(&format!("DD_{key}"), &value)]), Some(&text));

@@ -88,6 +88,12 @@ counters! {
     SpansCompression = "traces.dropped.compression",
     /// Spans dropped because the byte budget was used up.
     SpansOverflow = "traces.dropped.overflow",
+    /// Spans dropped because the resource of their root is to be ignored.
+    SpansIgnored = "traces.dropped.ignored_resource",
+    /// Spans dropped by a filter on the tags of their root.
+    SpansFiltered = "traces.dropped.filtered",
+    /// Values of tags, and resources, that were cut because a replace rule made them too long.
+    ReplacedCut = "traces.cut.replaced",
     /// Requests to be passed on that were taken: they go out with the next flush.
     ProxyStored = "traces.proxy.stored",
     /// Requests passed on at once and answered by their intake, whatever the answer.

@@ -4,19 +4,13 @@
 //! agent's thread; a pattern that does not compile disables its rule alone.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use regex_automata::meta::{BuildError, Regex};
-use regex_automata::util::syntax;
-
+use crate::codec::pattern::{BadPattern, Pattern, Replaced};
 use crate::config::{RuleKind, RuleSpec};
 
-/// How deep a pattern may nest. Compiling recurses: without a limit a pattern could overflow the thread's stack, which
-/// nothing can catch; up to this depth 128 KB are enough.
-const MAX_NESTING: u32 = 50;
-
-/// How many bytes a compiled pattern may take: what the crate `regex` allows.
-const MAX_COMPILED: usize = 10 << 20;
+/// Longest text that masking makes of a shorter one, in bytes: what the intake takes of one log, and so no log is cut by
+/// this that would not be cut after it.
+const MAX_MASKED: usize = 1 << 20;
 
 /// The rules in force.
 #[derive(Debug, Default)]
@@ -25,37 +19,19 @@ pub struct Rules(Vec<Rule>);
 #[derive(Debug)]
 struct Rule {
     kind: RuleKind,
-    pattern: Regex,
+    pattern: Pattern,
     placeholder: String,
-}
-
-/// A rule that is not in force. Says which one, and what to do about it, in one line.
-#[derive(Debug)]
-pub struct BadRule {
-    name: String,
-    problem: BuildError,
-}
-
-impl fmt::Display for BadRule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let problem = self.problem.syntax_error().map_or_else(|| self.problem.to_string(), ToString::to_string);
-        // The last line of the error says what is wrong, the others draw a picture of where.
-        let problem = problem.lines().last().unwrap_or_default().trim_start_matches("error: ");
-        write!(f, "log processing rule {:?} is ignored: correct its pattern ({problem})", self.name)
-    }
 }
 
 impl Rules {
     /// Compiles `specs`; what does not compile is returned beside the rules that do.
     #[must_use]
-    pub fn compile(specs: &[RuleSpec]) -> (Self, Vec<BadRule>) {
+    pub fn compile(specs: &[RuleSpec]) -> (Self, Vec<BadPattern>) {
         let (mut rules, mut bad) = (Vec::new(), Vec::new());
         for RuleSpec { kind, name, pattern, placeholder } in specs {
-            let limits = Regex::config().nfa_size_limit(Some(MAX_COMPILED));
-            let syntax = syntax::Config::new().nest_limit(MAX_NESTING);
-            match Regex::builder().configure(limits).syntax(syntax).build(pattern) {
+            match Pattern::new(pattern, format!("log processing rule {name:?}")) {
                 Ok(pattern) => rules.push(Rule { kind: *kind, pattern, placeholder: placeholder.clone() }),
-                Err(problem) => bad.push(BadRule { name: name.clone(), problem }),
+                Err(problem) => bad.push(problem),
             }
         }
         (Self(rules), bad)
@@ -73,8 +49,8 @@ impl Rules {
         let mut text = Cow::Borrowed(text);
         for rule in &self.0 {
             match rule.kind {
-                RuleKind::ExcludeAtMatch if rule.pattern.is_match(&*text) => return None,
-                RuleKind::IncludeAtMatch if !rule.pattern.is_match(&*text) => return None,
+                RuleKind::ExcludeAtMatch if rule.pattern.is_match(text.as_bytes()) => return None,
+                RuleKind::IncludeAtMatch if !rule.pattern.is_match(text.as_bytes()) => return None,
                 RuleKind::ExcludeAtMatch | RuleKind::IncludeAtMatch => {}
                 RuleKind::MaskSequences => {
                     if let Some(masked) = rule.mask(&text) {
@@ -90,16 +66,14 @@ impl Rules {
 impl Rule {
     /// `text` with the placeholder in place of each match, groups filled in; `None` if nothing matches.
     fn mask(&self, text: &str) -> Option<String> {
-        let (mut masked, mut copied, mut any) = (String::new(), 0, false);
-        for captures in self.pattern.captures_iter(text) {
-            let Some(found) = captures.get_match() else { continue };
-            any = true;
-            masked.push_str(&text[copied..found.start()]);
-            captures.interpolate_string_into(text, &self.placeholder, &mut masked);
-            copied = found.end();
+        let (mut masked, limit) = (Vec::new(), text.len().max(MAX_MASKED));
+        match self.pattern.replace_all(text.as_bytes(), &self.placeholder, limit, &mut masked) {
+            Replaced::Nothing => None,
+            // Text with text in place of its matches is text; were it not, what was masked must not come back.
+            Replaced::All | Replaced::Cut => {
+                Some(String::from_utf8(masked).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
+            }
         }
-        masked.push_str(&text[copied..]);
-        any.then_some(masked)
     }
 }
 
@@ -162,24 +136,5 @@ mod tests {
             "{bad:?}"
         );
         assert!(bad.iter().all(|line| !line.contains('\n')));
-    }
-
-    #[test]
-    fn a_pattern_that_explodes_is_a_bad_rule() {
-        let (rules, bad) = rules(&[(ExcludeAtMatch, r"((\w{500}){500}){500}", "")]);
-        assert!(rules.is_empty());
-        assert!(bad[0].contains("rule 0") && !bad[0].contains('\n'), "{bad:?}");
-    }
-
-    #[test]
-    fn nesting_is_limited_to_what_the_stack_takes() {
-        let nested = |depth: usize| format!("{}a{}", "(?:b|(".repeat(depth), "))*".repeat(depth));
-        let compile = move || {
-            let (_, bad) = rules(&[(ExcludeAtMatch, &nested(1000), ""), (ExcludeAtMatch, &nested(9), "")]);
-            assert_eq!(bad.len(), 1);
-            assert!(bad[0].contains("rule 0") && !bad[0].contains('\n'), "{bad:?}");
-        };
-        // Twice what the release build needs: frames are larger without optimisation.
-        std::thread::Builder::new().stack_size(256 << 10).spawn(compile).unwrap().join().unwrap();
     }
 }

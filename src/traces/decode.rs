@@ -179,6 +179,11 @@ fn meta<D: Dialect>(d: &D, reader: &mut Reader<'_>, store: &mut Store, span: &mu
             b"runtime-id" => &mut span.known.runtime_id,
             b"_dd.origin" => &mut span.known.origin,
             b"http.status_code" => &mut span.known.status_code,
+            b"http.url" => &mut span.known.url,
+            b"tcp.remote.host" | b"dns.address" => {
+                span.network = true;
+                continue;
+            }
             _ => continue,
         };
         if let Some(pair) = slot.replace(at).and_then(|earlier| store.pairs.get_mut(earlier as usize)) {

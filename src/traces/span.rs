@@ -223,13 +223,15 @@ pub struct Known {
     pub origin: Option<u32>,
     /// `http.status_code`.
     pub status_code: Option<u32>,
+    /// `http.url`.
+    pub url: Option<u32>,
 }
 
 impl Known {
     /// Follows the span's pairs that moved by so many places.
     fn shift(&mut self, places: u32) {
-        let Self { env, version, hostname, runtime_id, origin, status_code } = self;
-        for index in [env, version, hostname, runtime_id, origin, status_code].into_iter().flatten() {
+        let Self { env, version, hostname, runtime_id, origin, status_code, url } = self;
+        for index in [env, version, hostname, runtime_id, origin, status_code, url].into_iter().flatten() {
             *index += places;
         }
     }
@@ -262,6 +264,8 @@ pub struct Span {
     pub priority: Option<i32>,
     /// Whether there is a metric `_dd.top_level`.
     pub tracer_top_level: bool,
+    /// Whether there is a `tcp.remote.host` or a `dns.address` in `meta`.
+    pub network: bool,
     /// Whether the metric `_top_level` is to be set.
     pub top_level: bool,
     /// Whether a part of it alone is longer than a span may be.
