@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -32,6 +32,7 @@ use crate::lambda::event::{Event, Registration};
 use crate::lambda::next::{self, Poller, Subscription};
 use crate::metrics::dogstatsd;
 use crate::sys::clock;
+use crate::traces::passthrough::{Lines, Passthrough};
 use crate::{logs, metrics, net, traces};
 
 /// The daemon's port (spec: lambda-apis 1.1).
@@ -50,6 +51,9 @@ const EVENTS: usize = 128;
 const DELIVERIES: usize = DAEMON_LIMITS.connections;
 /// Batches of samples waiting for the metrics agent, of 64 KiB at most each.
 const BATCHES: usize = 32;
+
+/// How long DogStatsD lines that came by HTTP wait for the metrics agent.
+const LINES_WAIT: Duration = Duration::from_secs(1);
 
 const DAEMON_LIMITS: net::Limits = net::Limits {
     connections: 64,
@@ -242,10 +246,11 @@ struct Start {
 impl Start {
     /// Starts every component that has its socket, and returns the ways to the aggregators.
     fn components(&self, sockets: Sockets, context: &ExecutionContext) -> Aggregators {
+        let metrics = self.metrics(sockets.dogstatsd);
         Aggregators {
             logs: sockets.daemon.and_then(|listener| self.logs(listener, context)),
-            traces: sockets.traces.and_then(|listener| self.traces(listener)),
-            ..self.metrics(sockets.dogstatsd)
+            traces: sockets.traces.and_then(|listener| self.traces(listener, metrics.metrics.clone())),
+            ..metrics
         }
     }
 
@@ -265,7 +270,12 @@ impl Start {
         started.then_some(logs)
     }
 
-    fn traces(&self, listener: TcpListener) -> Option<Sender<traces::Message>> {
+    /// `metrics` is the way for DogStatsD lines that tracers send to their own port.
+    fn traces(
+        &self,
+        listener: TcpListener,
+        metrics: Option<Sender<metrics::Message>>,
+    ) -> Option<Sender<traces::Message>> {
         // A connection waits for its answer, so there are never more payloads than connections.
         let (traces, inbox) = bounded(TRACES_LIMITS.connections + 16);
         let agent = traces::agent::Agent {
@@ -275,7 +285,14 @@ impl Start {
             events: self.events.clone(),
             lane: self.lane(Signal::Traces, "forward-traces"),
         };
-        let receiver = traces::receiver::Receiver { to_agent: traces.clone() };
+        let lines = metrics.map(|metrics| -> Lines {
+            Box::new(move |body| {
+                let deadline = Instant::now() + LINES_WAIT;
+                dogstatsd::lines::hand_over(body, clock::wall_ms() / 1000, &metrics, deadline)
+            })
+        });
+        let proxy = Passthrough::new(&self.config, &self.tags, self.client.clone(), lines);
+        let receiver = traces::receiver::Receiver { to_agent: traces.clone(), proxy };
         let started = self.spawn("trace-agent", DEEP_STACK, move || traces::agent::run(agent))
             && self.spawn("traces", FLAT_STACK, move || serve("traces", &listener, &TRACES_LIMITS, receiver));
         started.then_some(traces)

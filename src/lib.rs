@@ -12,6 +12,7 @@
 //! libraries 8124 ─► daemon ───────────┘      (lifecycle)       └► trace-agent ──► forward-traces ─┘
 //! statsd 8125 ────► dogstatsd ───────────────────────────────────► metrics-agent
 //! tracer 8126 ────► traces ──────────────────────────────────────► trace-agent
+//!                      └─ requests whose answer the client needs ─────────────────────────────────► Datadog
 //! ```
 //!
 //! A delivery of the Telemetry API goes whole to the logs agent, which owns the order of records: it puts every line
@@ -31,7 +32,7 @@
 //! | `signals` | SIGTERM, SIGINT | the iterator |
 //! | `daemon` | the listener on 8124 | accept |
 //! | `traces` | the listener on 8126 | accept |
-//! | connection threads of both | one connection each, at most `Limits::connections` | its socket; an aggregator's channel or answer, with a deadline |
+//! | connection threads of both | one connection each, at most `Limits::connections` | its socket; an aggregator's channel or answer, an intake that a request is passed on to, with a deadline |
 //! | `dogstatsd` | the socket on 8125/udp | poll; the metrics agent's channel |
 //! | `logs-agent` | request-id attribution, rules, the open batch | its channel; in the last flush its worker's, with a deadline |
 //! | `metrics-agent` | aggregation, sketches | the same |

@@ -64,7 +64,7 @@ impl Client {
         Self::with_roots(RootCerts::WebPki)
     }
 
-    fn with_roots(roots: RootCerts) -> Self {
+    pub(super) fn with_roots(roots: RootCerts) -> Self {
         let tls = TlsConfig::builder().root_certs(roots).unversioned_rustls_crypto_provider(tls::provider()).build();
         Self { tls, dial: Arc::new(dial()), key_denied: Arc::default() }
     }
@@ -282,4 +282,4 @@ impl Resolver for Unresolved {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ureq::http::{Method, Request as HttpRequest, Response, header};
 use ureq::{Body, Error, SendBody};
@@ -38,6 +39,8 @@ const PASSED_BACK: [&str; 10] = [
 pub struct Relay {
     client: Client,
     config: Arc<Config>,
+    /// Whether the user was told of addresses that cannot be used.
+    told: AtomicBool,
 }
 
 /// A request's body.
@@ -91,7 +94,7 @@ impl Relay {
     /// A relay with the settings' addresses and limits. Opens nothing.
     #[must_use]
     pub fn new(client: Client, config: Arc<Config>) -> Self {
-        Self { client, config }
+        Self { client, config, told: AtomicBool::new(false) }
     }
 
     /// Whether requests to `intake` have more than one destination: only a body that is there as a whole can get to all.
@@ -108,8 +111,8 @@ impl Relay {
     /// There is no answer that could be passed back.
     pub fn send(&self, request: &Request, method: &str, upload: Upload<'_>) -> Result<Answer, RelayError> {
         let (targets, bad) = intakes::targets(&self.config, request);
-        for endpoint in &bad {
-            log::error!("{endpoint}");
+        if !bad.is_empty() && !self.told.swap(true, Ordering::Relaxed) {
+            bad.iter().for_each(|endpoint| log::error!("{endpoint}"));
         }
         let Some((primary, additional)) = targets.split_first() else {
             return Err(RelayError::Unreachable("there is no API key, or its URL cannot be used".to_owned()));
@@ -220,3 +223,6 @@ impl Read for Source<'_> {
         self.inner.read(out).inspect_err(|_| self.failed = true)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,8 +24,9 @@ use super::{Limits, Service};
 use crate::diag::counters::{Counter, count};
 
 /// A connection thread's stack. Handlers run on it: JSON nested as deep as serde_json allows takes up to 48 KiB in a
-/// release build and over 192 KiB in a debug build. Only what is touched is memory.
-const STACK: usize = 256 * 1024;
+/// release build and over 192 KiB in a debug build, a TLS handshake less than 128 KiB in either. Only what is touched is
+/// memory.
+pub(crate) const STACK: usize = 256 * 1024;
 
 /// The longest wait between two looks for room while a client waits.
 const RECHECK: Duration = Duration::from_secs(1);

@@ -22,6 +22,8 @@ mod socket;
 
 use std::time::Duration;
 
+#[cfg(test)]
+pub(crate) use accept::STACK;
 pub use accept::serve;
 use budget::Lease;
 pub use listen::bind;

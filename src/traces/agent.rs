@@ -8,12 +8,13 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender};
 
 use super::batch::{BUDGET, Batch};
+use super::passthrough::store::{self, Store};
 use super::pipeline::{Pipeline, Request, Tally};
 use super::tagging::Tagging;
 use super::{DecodeError, Format, Message, Rates, TracerHeaders};
 use crate::config::{Config, Signal};
 use crate::diag::counters::{self, Counter};
-use crate::forwarder::{FlushTicket, Lane};
+use crate::forwarder::{FlushTicket, Lane, Payload};
 use crate::lambda::{Event, Tags};
 use crate::net::Body;
 use crate::sys::clock;
@@ -36,7 +37,8 @@ pub struct Agent {
 pub fn run(agent: Agent) {
     let Agent { config, tags, inbox, events, lane } = agent;
     let batch = Batch::new(config.apm_compression_level, config.lambda.share(BUDGET.0, BUDGET.1));
-    serve(State::new(&tags, batch, events, lane), inbox, State::handle);
+    let store = Store::new(config.lambda.share(store::BUDGET.0, store::BUDGET.1));
+    serve(State::new(&tags, batch, store, events, lane), inbox, State::handle);
 }
 
 fn serve(mut state: State, inbox: Receiver<Message>, handle: impl Fn(&mut State, Message)) {
@@ -66,6 +68,7 @@ struct State {
     tagging: Tagging,
     pipeline: Pipeline,
     batch: Batch,
+    store: Store,
     events: Sender<Event>,
     lane: Lane,
     rates: Arc<Rates>,
@@ -74,17 +77,27 @@ struct State {
 }
 
 impl State {
-    fn new(tags: &Tags, batch: Batch, events: Sender<Event>, lane: Lane) -> Self {
+    fn new(tags: &Tags, batch: Batch, store: Store, events: Sender<Event>, lane: Lane) -> Self {
         let rates = Rates { body: r#"{"rate_by_service":{}}"#.to_owned(), version: String::new() };
         let tagging = Tagging::new(tags);
-        Self { tagging, pipeline: Pipeline::default(), batch, events, lane, rates: Arc::new(rates), pressed: false }
+        Self {
+            tagging,
+            pipeline: Pipeline::default(),
+            batch,
+            store,
+            events,
+            lane,
+            rates: Arc::new(rates),
+            pressed: false,
+        }
     }
 
     fn handle(&mut self, message: Message) {
         match message {
             Message::Payload { body, format, headers, reply } => self.payload(body, format, &headers, &reply),
-            // Their ends of the reply's channel close, which is an answer.
-            Message::Stats { .. } | Message::Proxied { .. } => {}
+            // Its end of the reply's channel closes, which is an answer.
+            Message::Stats { .. } => {}
+            Message::Proxied { payload, reply } => self.proxied(payload, &reply),
             Message::Tags(tags) => self.tagging = Tagging::new(&tags),
             Message::Flush(ticket) => self.flush(ticket),
         }
@@ -131,10 +144,26 @@ impl State {
         }
     }
 
+    /// Keeps a request until the next flush, if there is room for it.
+    fn proxied(&mut self, payload: Payload, reply: &Sender<Result<(), Payload>>) {
+        let outcome = self.store.put(payload);
+        let taken = outcome.is_ok();
+        let told = reply.try_send(outcome).is_ok();
+        if taken {
+            counters::count(Counter::ProxyStored);
+        } else if !told {
+            // Nobody waits any more who could take it back.
+            counters::count(Counter::PayloadsOverflow);
+        }
+    }
+
     fn flush(&mut self, ticket: FlushTicket) {
-        let payloads = self.batch.take();
+        let mut payloads = self.batch.take();
+        payloads.append(&mut self.store.take());
         if let Err(payloads) = self.lane.flush(ticket, payloads) {
-            self.batch.put_back(payloads);
+            let (proxied, traces) = payloads.into_iter().partition(|payload| payload.request.is_some());
+            self.batch.put_back(traces);
+            counters::add(Counter::PayloadsOverflow, self.store.put_back(proxied));
         }
         self.account();
         self.pressed = false;

@@ -10,6 +10,7 @@
 //! | `normalize`, `names`, `chunk`, `tagging` | the stages: functions over spans and chunks |
 //! | `encode` | second walk: msgpack to protobuf, once |
 //! | `pipeline` | all of that for one request, in reused memory |
+//! | `passthrough` | requests that go on to other intakes |
 //! | `batch` | finished pieces, compressed as they come, within a byte budget |
 
 pub mod agent;
@@ -145,8 +146,8 @@ pub enum Message {
     Proxied {
         /// What goes out.
         payload: Payload,
-        /// Whether there was room for it.
-        reply: Sender<bool>,
+        /// Gets it back if there is no room for it.
+        reply: Sender<Result<(), Payload>>,
     },
     /// The function's tags, when they change after the start.
     Tags(Arc<Tags>),

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
+use super::passthrough::{self, Passthrough};
 use super::{DecodeError, Format, Message, TracerHeaders};
 use crate::diag::counters::{self, Counter};
-use crate::net::{Admission, Body, Head, Response, Service};
+use crate::net::{Admission, Body, Head, Response, Rest, Service};
 
 /// Longest request body, in bytes.
 pub const MAX_BODY: usize = 50 << 20;
@@ -30,10 +31,11 @@ const INFO: &str = r#"{"endpoints":["/v0.4/traces","/v0.5/traces","/info"],"clie
 const ACCEPTED: &str = r#"{"rate_by_service":{}}"#;
 
 /// The service behind the port.
-#[derive(Clone, Debug)]
 pub struct Receiver {
     /// The trace agent's inbox.
     pub to_agent: Sender<Message>,
+    /// What goes on to other intakes.
+    pub proxy: Passthrough,
 }
 
 /// What a path is for.
@@ -54,6 +56,9 @@ fn endpoint(path: &str) -> Option<Endpoint> {
 
 impl Service for Receiver {
     fn admit(&self, head: &Head) -> Result<Admission, Response> {
+        if let Some(route) = passthrough::route(&head.path) {
+            return self.proxy.admit(head, route);
+        }
         match endpoint(&head.path) {
             None => {
                 Err(Response::text(404, format!("no such endpoint: {}; GET /info lists what there is\n", head.path)))
@@ -70,6 +75,9 @@ impl Service for Receiver {
     }
 
     fn respond(&self, head: &Head, body: Body) -> Response {
+        if passthrough::route(&head.path).is_some() {
+            return self.proxy.respond(&body);
+        }
         match endpoint(&head.path) {
             None => Response::text(404, "no such endpoint\n"),
             Some(Endpoint::Info) => Response::json(200, INFO),
@@ -78,6 +86,13 @@ impl Service for Receiver {
                 self.traces(head, Body::detached(nothing(format).to_vec()), format)
             }
             Some(Endpoint::Traces(format)) => self.traces(head, body, format),
+        }
+    }
+
+    fn relay(&self, head: &Head, start: Body, rest: Option<&mut Rest<'_>>) -> Response {
+        match passthrough::route(&head.path) {
+            Some(route) => self.proxy.relay(head, route, start, rest, &self.to_agent),
+            None => Response::text(404, "no such endpoint\n"),
         }
     }
 }
@@ -139,6 +154,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::super::Rates;
+    use crate::config::Config;
+    use crate::forwarder::Client;
     use crate::lambda::Tags;
     use crate::traces::pipeline::{Pipeline, Request, Tally};
     use crate::traces::tagging::Tagging;
@@ -153,9 +170,14 @@ mod tests {
         }
     }
 
+    fn proxy() -> Passthrough {
+        let config = Arc::new(Config::load(&[], None).0);
+        Passthrough::new(&config, &Tags::default(), Client::new(&config), None)
+    }
+
     fn receiver() -> (Receiver, crossbeam_channel::Receiver<Message>) {
         let (to_agent, inbox) = unbounded();
-        (Receiver { to_agent }, inbox)
+        (Receiver { to_agent, proxy: proxy() }, inbox)
     }
 
     fn rates() -> Arc<Rates> {
@@ -247,7 +269,8 @@ mod tests {
     fn a_tracer_does_not_wait_for_ever_for_a_busy_agent() {
         let before = counters::get(Counter::TracesBusy);
         let (to_agent, _inbox) = bounded(0);
-        let response = Receiver { to_agent }.respond(&head("PUT", "/v0.4/traces", &[]), Body::detached(vec![0x90]));
+        let response = Receiver { to_agent, proxy: proxy() }
+            .respond(&head("PUT", "/v0.4/traces", &[]), Body::detached(vec![0x90]));
         assert_eq!(response.status, 503);
         assert!(counters::get(Counter::TracesBusy) > before);
     }

@@ -3,6 +3,7 @@
 //! `tiny_http` stands for a well-behaved intake that is not ours.
 
 mod intake;
+mod proxied;
 mod worker;
 
 use std::collections::HashMap;

@@ -9,6 +9,7 @@ mod daemon;
 mod flush;
 mod lifecycle;
 mod outage;
+mod passthrough;
 mod relay;
 mod settings;
 mod shutdown;

@@ -12,7 +12,7 @@ use super::super::{Encoding, Route};
 use super::*;
 
 /// A server's TLS configuration and the certificate to trust.
-fn tls_config() -> (Arc<ServerConfig>, RootCerts) {
+pub fn tls_config() -> (Arc<ServerConfig>, RootCerts) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -27,7 +27,7 @@ fn tls_config() -> (Arc<ServerConfig>, RootCerts) {
 }
 
 /// A listener on loopback and its port.
-fn listen() -> (TcpListener, u16) {
+pub fn listen() -> (TcpListener, u16) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     (listener, port)

@@ -3,7 +3,7 @@
 use super::super::endpoints::tests::{payload, target};
 use super::super::outbox::{Attempt, Stamp};
 use super::super::outcome::{Outcome, of_status};
-use super::super::{Encoding, Route};
+use super::super::{Encoding, Intake, Request, Route};
 use super::*;
 
 /// Answers by host.
@@ -37,10 +37,20 @@ fn jobs(ids: &[u64], payloads: usize) -> Receiver<Job> {
 
 fn answers(wire: &mut Hosts, hosts: &[&str], ids: &[u64], payloads: usize) -> Vec<(u64, u32, u32)> {
     let (tx, rx) = crossbeam_channel::bounded(ids.len());
-    let mut outboxes: Vec<_> = hosts.iter().map(|host| Outbox::new(target(host), 10_000, Arc::default())).collect();
+    let mut outboxes = Outboxes { own: made(hosts), proxied: Vec::new(), open: &|_| made(&["profiles"]) };
     serve(Signal::Logs, &jobs(ids, payloads), &tx, &mut outboxes, wire, Duration::from_secs(5));
     drop(tx);
     rx.iter().map(|done| (done.id, done.sent, done.kept)).collect()
+}
+
+fn made(hosts: &[&str]) -> Vec<Outbox> {
+    hosts.iter().map(|host| Outbox::new(target(host), 10_000, Arc::default())).collect()
+}
+
+/// A request to `intake`.
+fn proxied(intake: Intake) -> Payload {
+    let request = Request { intake, subdomain: String::new(), target: String::new(), headers: Vec::new() };
+    Payload { request: Some(Box::new(request)), ..payload(Route::Proxied(intake), Encoding::Identity) }
 }
 
 fn hosts() -> Hosts {
@@ -68,6 +78,70 @@ fn endpoints_are_independent() {
     assert_eq!(wire.seen, ["a", "dead", "dead", "dead", "b", "a", "dead", "dead", "b"]);
     let mut wire = hosts();
     assert_eq!(answers(&mut wire, &["dead", "b"], &[1, 2], 1), [(1, 1, 1), (2, 1, 2)]);
+}
+
+/// What each flush asks of whom, when the intakes' hosts are made as `open` says.
+fn check_proxied(own: &[&str], open: &[&str], last: bool, flushes: &[(Vec<Payload>, &str)]) {
+    let mut wire = hosts();
+    let opened = std::cell::Cell::new(0);
+    let open = |_: &Request| {
+        opened.set(opened.get() + 1);
+        made(open)
+    };
+    let mut outboxes = Outboxes { own: made(own), proxied: Vec::new(), open: &open };
+    for (payloads, expected) in flushes {
+        let ticket = FlushTicket { id: 1, deadline: Instant::now() + Duration::from_secs(60), last };
+        flush(&mut outboxes, &mut wire, ticket, payloads.clone(), Duration::from_secs(5));
+        assert_eq!(std::mem::take(&mut wire.seen).join(" "), *expected);
+    }
+    assert_eq!(opened.get(), outboxes.proxied.len(), "once for each intake, and only for those used");
+}
+
+#[test]
+fn requests_that_are_passed_on_go_to_their_own_endpoints_and_last() {
+    let traces = || payload(Route::Traces, Encoding::Zstd);
+    let profile = || proxied(Intake::Profiles);
+    check_proxied(&["a"], &["p", "q"], false, &[(vec![traces()], "a"), (vec![profile(), traces()], "a p q")]);
+    check_proxied(&["a"], &["p"], true, &[(vec![profile(), proxied(Intake::Symbols), traces()], "a p p")]);
+    // One that fails keeps nothing from the others, and gets its own again.
+    check_proxied(
+        &["a"],
+        &["dead", "q"],
+        false,
+        &[
+            (vec![profile(), traces()], "a dead dead dead q"),
+            (vec![profile()], "dead dead q"),
+            (vec![traces()], "a dead dead"),
+        ],
+    );
+    check_proxied(&["dead"], &["p"], false, &[(vec![profile(), traces()], "dead dead dead p"), (vec![], "dead")]);
+    // Without endpoints it is dropped.
+    let before = crate::diag::counters::get(Counter::PayloadsRefused);
+    check_proxied(&["a"], &[], false, &[(vec![profile(), traces()], "a"), (vec![], "")]);
+    assert!(crate::diag::counters::get(Counter::PayloadsRefused) > before);
+}
+
+#[test]
+fn in_the_last_flush_the_signals_own_payloads_keep_their_share() {
+    struct Shares(Instant, Vec<(String, Duration)>);
+    impl Wire for Shares {
+        fn now(&self) -> Stamp {
+            Stamp { mono: self.0, wall_ms: 0 }
+        }
+        fn post(&mut self, target: &Target, _: &Payload, attempt: Attempt) -> Outcome {
+            self.1.push((target.host.clone(), attempt.timeout));
+            of_status(202, None)
+        }
+        fn reset(&mut self) {}
+    }
+    let mut wire = Shares(Instant::now(), Vec::new());
+    let mut outboxes = Outboxes { own: made(&["a", "b"]), proxied: Vec::new(), open: &|_| made(&["p"]) };
+    let ticket = FlushTicket { id: 1, deadline: wire.0 + Duration::from_secs(12), last: true };
+    let intakes = [Intake::Profiles, Intake::Symbols, Intake::Telemetry, Intake::Debugger];
+    let payloads = [payload(Route::Traces, Encoding::Zstd)].into_iter().chain(intakes.map(proxied)).collect();
+    flush(&mut outboxes, &mut wire, ticket, payloads, Duration::from_secs(60));
+    let shares: Vec<_> = wire.1.iter().map(|(host, share)| (host.as_str(), share.as_secs())).collect();
+    assert_eq!(shares, [("a", 4), ("b", 6), ("p", 3), ("p", 4), ("p", 6), ("p", 12)]);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 pub mod batch;
 pub mod event;
+pub mod lines;
 pub mod number;
 pub mod parser;
 

@@ -30,7 +30,9 @@ fn start_with(tags: Tags, handle: impl Fn(&mut State, Message) + Send + 'static)
     let (jobs_in, jobs) = unbounded();
     let lane = Lane::new(Signal::Traces, done_in, Box::new(move |rx| jobs_in.send(rx).is_ok()));
     let batch = Batch::new(1, BUDGET.0);
-    let thread = std::thread::spawn(move || serve(State::new(&tags, batch, events_in, lane), messages, handle));
+    let thread = std::thread::spawn(move || {
+        serve(State::new(&tags, batch, Store::new(1 << 20), events_in, lane), messages, handle)
+    });
     Running { inbox, events, jobs, done, thread }
 }
 
@@ -159,4 +161,45 @@ fn a_panic_costs_the_message_it_happens_in() {
     drop(agent.inbox);
     agent.thread.join().unwrap();
     assert!(counters::get(Counter::Panics) >= before + 3);
+}
+
+/// A request to be passed on, of `size` bytes; whether the agent keeps it.
+fn proxied(agent: &Running, byte: u8, size: usize) -> Result<(), Payload> {
+    use crate::forwarder::{Encoding, Intake, Request, Route};
+    let request =
+        Request { intake: Intake::Profiles, subdomain: String::new(), target: String::new(), headers: Vec::new() };
+    let payload = Payload {
+        route: Route::Proxied(Intake::Profiles),
+        encoding: Encoding::Identity,
+        body: vec![byte; size],
+        items: 1,
+        headers: Vec::new(),
+        request: Some(Box::new(request)),
+    };
+    let (reply, outcome) = bounded(1);
+    agent.inbox.send(Message::Proxied { payload, reply }).unwrap();
+    outcome.recv().unwrap()
+}
+
+#[test]
+fn requests_to_be_passed_on_go_out_behind_the_spans() {
+    let agent = start(Tags::default());
+    assert!(proxied(&agent, b'a', 400_000).is_ok());
+    agent.send(&body("span"), TracerHeaders::default()).unwrap();
+    assert!(proxied(&agent, b'b', 400_000).is_ok());
+    let back = proxied(&agent, b'c', 400_000).unwrap_err();
+    assert_eq!((back.body.len(), back.body[0]), (400_000, b'c'), "what finds no room comes back");
+    let sent = |job: Job| job.payloads.iter().map(|p| p.request.is_some().then_some(p.body[0])).collect::<Vec<_>>();
+    // The worker holds two jobs and does not work: the third flush finds no room.
+    for id in 1..=3 {
+        agent.flush(id);
+        proxied(&agent, b'0' + u8::try_from(id).unwrap(), 400_000).unwrap();
+    }
+    let worker = agent.jobs.recv().unwrap();
+    assert_eq!(sent(worker.recv().unwrap()), [None, Some(b'a'), Some(b'b')]);
+    assert_eq!(sent(worker.recv().unwrap()), [Some(b'1')]);
+    agent.flush(4);
+    assert_eq!(sent(worker.recv().unwrap()), [Some(b'2'), Some(b'3')]);
+    drop(agent.inbox);
+    agent.thread.join().unwrap();
 }

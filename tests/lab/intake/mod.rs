@@ -5,6 +5,7 @@
 pub mod logs;
 pub mod metrics;
 pub mod protobuf;
+pub mod proxied;
 mod request;
 pub mod traces;
 
@@ -130,7 +131,7 @@ impl Received {
                 Value::Array(checks) => self.checks.extend(checks),
                 other => return Err(format!("not an array of checks: {other}")),
             },
-            Route::Stats | Route::Validate | Route::Other => {}
+            Route::Stats | Route::Validate | Route::Proxied | Route::Other => {}
         }
         Ok(())
     }

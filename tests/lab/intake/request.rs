@@ -24,6 +24,8 @@ pub enum Route {
     Stats,
     /// `/api/v1/validate`.
     Validate,
+    /// A request of the function that the agent passed on.
+    Proxied,
     /// Anything else; kept as it came.
     Other,
 }
@@ -39,6 +41,7 @@ impl Route {
             "/api/v0.2/traces" => Self::Traces,
             "/api/v0.2/stats" => Self::Stats,
             "/api/v1/validate" => Self::Validate,
+            path if super::proxied::is_proxied(path) => Self::Proxied,
             _ => Self::Other,
         }
     }
@@ -49,7 +52,7 @@ impl Route {
             Self::Logs | Self::Series | Self::Events | Self::ServiceChecks => "application/json",
             Self::Sketches | Self::Traces => "application/x-protobuf",
             Self::Stats => "application/msgpack",
-            Self::Validate | Self::Other => "",
+            Self::Validate | Self::Proxied | Self::Other => "",
         }
     }
 }
@@ -119,7 +122,7 @@ impl Request {
             return Some("DD-API-KEY is missing".into());
         }
         let expected = if self.route == Route::Validate { "GET" } else { "POST" };
-        if self.route != Route::Other && self.method != expected {
+        if !matches!(self.route, Route::Proxied | Route::Other) && self.method != expected {
             return Some(format!("{expected} expected"));
         }
         let content_type = self.header("content-type").unwrap_or_default();
