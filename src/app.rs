@@ -274,9 +274,10 @@ impl Start {
             events: self.events.clone(),
             lane: self.lane(Signal::Traces, "forward-traces"),
         };
-        let receiver = traces::receiver::Receiver { to_agent: traces.clone() };
+        let (to_agent, config) = (traces.clone(), Arc::clone(&self.config));
+        let receiver = move || traces::receiver::Receiver::new(to_agent, &config);
         let started = self.spawn("trace-agent", DEEP_STACK, move || traces::agent::run(agent))
-            && self.spawn("traces", FLAT_STACK, move || serve("traces", &listener, &TRACES_LIMITS, receiver));
+            && self.spawn("traces", FLAT_STACK, move || serve("traces", &listener, &TRACES_LIMITS, receiver()));
         started.then_some(traces)
     }
 
