@@ -2,7 +2,7 @@
 
 ARCH ?= $(shell uname -m)
 
-.PHONY: help build layer check test demo bench clean
+.PHONY: help build layer check test demo bench fuzz clean
 
 help:
 	@echo "make build ARCH=x86_64|aarch64   the static release binary"
@@ -11,6 +11,7 @@ help:
 	@echo "make test                        every test, with real clients"
 	@echo "make demo                        a Python function in a local Lambda, and what arrived at the intake"
 	@echo "make bench                       the table of figures"
+	@echo "make fuzz TARGET=v04 SECONDS=60  one fuzz target, or each in turn"
 
 build:
 	@scripts/build.sh $(ARCH)
@@ -29,6 +30,9 @@ demo:
 
 bench:
 	@scripts/bench.sh
+
+fuzz:
+	@scripts/fuzz.sh "$(TARGET)" "$(SECONDS)"
 
 clean:
 	cargo clean

@@ -291,10 +291,15 @@ impl Start {
                 dogstatsd::lines::hand_over(body, clock::wall_ms() / 1000, &metrics, deadline)
             })
         });
-        let proxy = Passthrough::new(&self.config, &self.tags, self.client.clone(), lines);
-        let receiver = traces::receiver::Receiver { to_agent: traces.clone(), proxy };
+        let (to_agent, config, tags) = (traces.clone(), Arc::clone(&self.config), Arc::clone(&self.tags));
+        let client = self.client.clone();
+        // Made on its own thread: what `/info` says is not needed before the first `next`.
+        let receiver = move || {
+            let proxy = Passthrough::new(&config, &tags, client, lines);
+            traces::receiver::Receiver::new(to_agent, &config, proxy)
+        };
         let started = self.spawn("trace-agent", DEEP_STACK, move || traces::agent::run(agent))
-            && self.spawn("traces", FLAT_STACK, move || serve("traces", &listener, &TRACES_LIMITS, receiver));
+            && self.spawn("traces", FLAT_STACK, move || serve("traces", &listener, &TRACES_LIMITS, receiver()));
         started.then_some(traces)
     }
 

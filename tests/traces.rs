@@ -1,8 +1,16 @@
 //! The span path against Datadog's own message types: what tracers send goes in as msgpack written by `rmp`, what comes
 //! out is decoded by `prost` into `libdd-trace-protobuf` and compared as a whole.
 
+#[path = "traces/connection.rs"]
+mod connection;
+#[path = "traces/json.rs"]
+mod json;
+#[path = "traces/rules.rs"]
+mod rules;
 #[path = "traces/tracer.rs"]
 mod tracer;
+#[path = "traces/v07.rs"]
+mod v07;
 
 use std::collections::HashMap;
 
@@ -173,10 +181,15 @@ proptest! {
 
     #[test]
     fn damaged_payloads_are_refused_or_read(
-        traces in traces(), format in prop_oneof![Just(Format::V04), Just(Format::V05)],
+        traces in traces(), format in prop_oneof![Just(Format::V04), Just(Format::V05), Just(Format::V07), Just(Format::Json)],
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..5), cut: Option<prop::sample::Index>,
     ) {
-        let mut body = if format == Format::V04 { v04(&traces) } else { v05(&traces) };
+        let mut body = match format {
+            Format::V04 => v04(&traces),
+            Format::V05 => v05(&traces),
+            Format::V07 => tracer::v07(&v07::around(traces)),
+            _ => tracer::json(&traces).into_bytes(),
+        };
         for (at, byte) in damage {
             let at = at.index(body.len());
             body[at] = byte;

@@ -72,7 +72,9 @@ counters! {
     SpansAccepted = "traces.spans",
     /// Trace payloads that could not be decoded.
     TracesMalformed = "traces.malformed",
-    /// Trace payloads refused with 503 because the trace agent was too busy to take them.
+    /// Trace payloads with more or fewer traces than their header says.
+    TracesMiscounted = "traces.miscounted",
+    /// Trace payloads refused with 503 or 429 because the trace agent was too busy to take them.
     TracesBusy = "traces.busy",
     /// Trace payloads lost because the trace agent failed on them (500).
     TracesLost = "traces.dropped.failed",

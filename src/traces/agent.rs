@@ -188,6 +188,7 @@ fn count(tally: &Tally) {
         (Counter::SpansSpanIdZero, tally.span_id_zero),
         (Counter::SpansForeign, tally.foreign),
         (Counter::SpansTooLarge, tally.too_large),
+        (Counter::TracesMiscounted, tally.miscounted),
     ] {
         if spans > 0 {
             counters::add(counter, spans);

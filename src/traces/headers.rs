@@ -17,10 +17,12 @@ impl TracerHeaders {
             interpreter_vendor: text("datadog-meta-lang-interpreter-vendor"),
             tracer_version: text("datadog-meta-tracer-version"),
             container_id: text("datadog-container-id"),
+            obfuscation_version: number("datadog-obfuscation-version"),
             client_computed_top_level: flag("datadog-client-computed-top-level"),
             client_computed_stats: flag("datadog-client-computed-stats"),
             dropped_p0_traces: number("datadog-client-dropped-p0-traces"),
             dropped_p0_spans: number("datadog-client-dropped-p0-spans"),
+            trace_count: head.header("x-datadog-trace-count").and_then(|v| v.parse().ok()),
         }
     }
 }
@@ -75,10 +77,12 @@ mod tests {
             ("datadog-meta-lang-interpreter-vendor", "psf"),
             ("datadog-meta-tracer-version", "4.16.0"),
             ("datadog-container-id", "c1"),
+            ("datadog-obfuscation-version", "1"),
             ("datadog-client-computed-top-level", "true"),
             ("datadog-client-computed-stats", "yes"),
             ("datadog-client-dropped-p0-traces", "3"),
             ("datadog-client-dropped-p0-spans", "many"),
+            ("x-datadog-trace-count", "2"),
         ]));
         let expected = TracerHeaders {
             lang: "python".into(),
@@ -87,10 +91,12 @@ mod tests {
             interpreter_vendor: "psf".into(),
             tracer_version: "4.16.0".into(),
             container_id: "c1".into(),
+            obfuscation_version: 1,
             client_computed_top_level: true,
             client_computed_stats: true,
             dropped_p0_traces: 3,
             dropped_p0_spans: 0,
+            trace_count: Some(2),
         };
         assert_eq!(headers, expected);
     }

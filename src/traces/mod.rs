@@ -5,8 +5,8 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `msgpack` | a reader over the body |
-//! | `span`, `decode`, `links` | spans as numbers and offsets into the body; first walk: everything is checked |
+//! | `msgpack`, `json` | a reader over the body; JSON becomes msgpack first |
+//! | `span`, `decode`, `links`, `v07` | spans as numbers and offsets into the body; first walk: everything is checked |
 //! | `normalize`, `names`, `chunk`, `tagging` | the stages: functions over spans and chunks |
 //! | `encode` | second walk: msgpack to protobuf, once |
 //! | `pipeline` | all of that for one request, in reused memory |
@@ -21,6 +21,7 @@ pub mod dedup;
 pub mod encode;
 pub mod filter;
 pub mod headers;
+pub mod json;
 pub mod links;
 pub mod msgpack;
 pub mod names;
@@ -36,6 +37,7 @@ pub mod sampling;
 pub mod span;
 pub mod stats;
 pub mod tagging;
+pub mod v07;
 
 use std::sync::Arc;
 
@@ -55,6 +57,12 @@ pub enum Format {
     V04,
     /// msgpack: a string table and spans as arrays of indices into it.
     V05,
+    /// msgpack: a map that tells of the process, with chunks that tell of themselves, of spans as in v0.4.
+    V07,
+    /// JSON: what v0.4 is in msgpack; binary values in base64.
+    Json,
+    /// JSON: an array of spans of any traces.
+    JsonSpans,
 }
 
 /// What a tracer says of itself in its request headers.
@@ -72,6 +80,9 @@ pub struct TracerHeaders {
     pub tracer_version: String,
     /// `Datadog-Container-Id`.
     pub container_id: String,
+    /// `Datadog-Obfuscation-Version`: the generation of the rules by which the tracer obfuscated the resources of its
+    /// stats; 0 if it did not.
+    pub obfuscation_version: u64,
     /// `Datadog-Client-Computed-Top-Level`.
     pub client_computed_top_level: bool,
     /// `Datadog-Client-Computed-Stats`.
@@ -80,6 +91,8 @@ pub struct TracerHeaders {
     pub dropped_p0_traces: u64,
     /// `Datadog-Client-Dropped-P0-Spans`.
     pub dropped_p0_spans: u64,
+    /// `X-Datadog-Trace-Count`: how many traces the payload has, as its tracer says.
+    pub trace_count: Option<u64>,
 }
 
 /// Why a payload was refused, and where.

@@ -20,13 +20,28 @@ const NO_PRIORITY: i32 = -128;
 const EXPANSION: u64 = 64;
 const EXPANSION_BASE: u64 = 256 << 20;
 
-/// What a request's spans say of their process: the first value found, in roots before other spans.
+/// What a request says of its process: what its payload says itself (v0.7), else the first value found in its spans, in
+/// roots before others.
 #[derive(Debug, Default)]
-struct About {
-    env: Vec<u8>,
-    version: Vec<u8>,
-    hostname: Vec<u8>,
-    runtime_id: Vec<u8>,
+pub struct About {
+    /// The container's id.
+    pub container_id: Vec<u8>,
+    /// The tracer's language.
+    pub language: Vec<u8>,
+    /// Its version.
+    pub language_version: Vec<u8>,
+    /// The version of the tracer.
+    pub tracer_version: Vec<u8>,
+    /// The environment.
+    pub env: Vec<u8>,
+    /// The version of the application.
+    pub version: Vec<u8>,
+    /// The host.
+    pub hostname: Vec<u8>,
+    /// The id of the process.
+    pub runtime_id: Vec<u8>,
+    /// The payload's tags, as protobuf fields of a payload.
+    pub tags: Vec<u8>,
 }
 
 impl About {
@@ -46,10 +61,24 @@ impl About {
     }
 
     fn clear(&mut self) {
-        for slot in [&mut self.env, &mut self.version, &mut self.hostname, &mut self.runtime_id] {
+        let Self { container_id, language, language_version, tracer_version, env, version, hostname, runtime_id, tags } =
+            self;
+        for slot in [container_id, language, language_version, tracer_version, env, version, hostname, runtime_id, tags]
+        {
             slot.clear();
         }
     }
+}
+
+/// What a chunk says of itself (v0.7), which counts more than what its spans say.
+#[derive(Debug, Default)]
+pub struct Given {
+    /// The sampling priority.
+    pub priority: Option<i32>,
+    /// Where the trace began.
+    pub origin: Vec<u8>,
+    /// What else it says, as protobuf fields of a chunk.
+    pub fields: Vec<u8>,
 }
 
 /// The bytes of a piece, and what of it is open.
@@ -60,6 +89,7 @@ pub struct Writer {
     payload: Option<usize>,
     chunk: Option<usize>,
     about: About,
+    given: Given,
     priority: Option<i32>,
     origin: Vec<u8>,
     /// Bytes that this request may still become.
@@ -71,22 +101,51 @@ impl Writer {
     pub fn begin(&mut self, length: usize) {
         self.reset();
         self.about.clear();
+        self.given = Given::default();
         self.room = EXPANSION_BASE + EXPANSION * length as u64;
+    }
+
+    /// What the payload says of its process, if it does; to be filled before the first trace.
+    pub fn about(&mut self) -> &mut About {
+        &mut self.about
+    }
+
+    /// Sets what the chunks from the next trace on say of themselves.
+    pub fn give(&mut self, given: Given) {
+        self.given = given;
+        if self.given.priority == Some(NO_PRIORITY) {
+            self.given.priority = None;
+        }
     }
 
     /// Starts a trace.
     pub fn trace(&mut self) {
-        self.priority = None;
-        self.origin.clear();
+        self.priority = self.given.priority;
+        self.origin.clone_from(&self.given.origin);
     }
 
-    /// Sets what the chunks of this trace say from now on; `None` leaves what an earlier window said.
+    /// Sets what the chunks of this trace say from now on, unless they said it themselves; `None` leaves what an earlier
+    /// window said.
     pub fn facts(&mut self, priority: Option<i32>, origin: Option<&[u8]>) {
-        self.priority = priority.or(self.priority);
-        if let Some(origin) = origin {
+        self.priority = self.given.priority.or(priority).or(self.priority);
+        if self.given.origin.is_empty()
+            && let Some(origin) = origin
+        {
             self.origin.clear();
             self.origin.extend_from_slice(origin);
         }
+    }
+
+    /// The priority that the chunks of this trace go out with, if anybody decided.
+    #[must_use]
+    pub fn priority(&self) -> Option<i32> {
+        self.priority
+    }
+
+    /// Where the trace began, as its chunks go out with; empty if unknown.
+    #[must_use]
+    pub fn origin(&self) -> &[u8] {
+        &self.origin
     }
 
     /// Takes what is not known yet of the process from a chunk.
@@ -141,6 +200,7 @@ impl Writer {
         let env = if tagging.env.is_empty() { &self.about.env } else { tagging.env.as_bytes() };
         let version = if tagging.version.is_empty() { &self.about.version } else { tagging.version.as_bytes() };
         out.bytes(5, Slack::whole(&self.about.runtime_id));
+        out.encoded(&self.about.tags);
         out.encoded(&tagging.payload_tags);
         out.bytes(8, Slack::whole(env));
         out.bytes(9, Slack::whole(&self.about.hostname));
@@ -170,15 +230,21 @@ impl Writer {
     fn open(&mut self, from: &TracerHeaders) {
         if self.payload.is_none() {
             self.payload = Some(self.out.open(TRACER_PAYLOADS));
-            let headers = [&from.container_id, &from.lang, &from.lang_version, &from.tracer_version];
-            for (field, value) in (1..).zip(headers) {
-                self.out.bytes(field, Slack::whole(value.as_bytes()));
+            let About { container_id, language, language_version, tracer_version, .. } = &self.about;
+            for (field, sent, header) in [
+                (1, container_id, &from.container_id),
+                (2, language, &from.lang),
+                (3, language_version, &from.lang_version),
+                (4, tracer_version, &from.tracer_version),
+            ] {
+                self.out.bytes(field, Slack::whole(if sent.is_empty() { header.as_bytes() } else { sent }));
             }
         }
         if self.chunk.is_none() {
             self.chunk = Some(self.out.open(CHUNKS));
             self.out.uint(1, i64::from(self.priority.unwrap_or(NO_PRIORITY)) as u64);
             self.out.bytes(2, Slack::whole(&self.origin));
+            self.out.encoded(&self.given.fields);
         }
     }
 }

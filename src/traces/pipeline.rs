@@ -6,8 +6,10 @@
 //! spans of a very long trace are looked at in windows; root, priority and top level are those of the window, except that
 //! priority and origin carry over to windows without.
 
+mod formats;
+
 use super::chunk::{self, Index, Reject};
-use super::decode::{self, Dialect, Indexed, Inline};
+use super::decode::Dialect;
 use super::msgpack::{Fault, Reader};
 use super::normalize::normalize;
 use super::payload::Writer;
@@ -45,6 +47,8 @@ pub struct Tally {
     pub foreign: u64,
     /// Dropped because they are longer than the intake takes.
     pub too_large: u64,
+    /// 1 if the request has more or fewer traces than its tracer says; not of spans.
+    pub miscounted: u64,
 }
 
 /// A finished `TracerPayload` field.
@@ -76,6 +80,10 @@ pub struct Pipeline {
     /// Its pool has first the repaired strings of the table, then those of the window.
     store: Store,
     strings: Vec<Text>,
+    /// JSON as msgpack.
+    transcoded: Vec<u8>,
+    /// Traces of the request so far.
+    traces: u64,
     writer: Writer,
 }
 
@@ -93,10 +101,12 @@ impl Pipeline {
     ) -> Result<(), DecodeError> {
         self.store.clear(0);
         self.writer.begin(body.len());
-        let mut reader = Reader::new(body, 0);
-        let outcome = self.payload(&mut reader, format, &mut request, tally);
+        self.traces = 0;
+        let outcome = self.payload(body, format, &mut request, tally);
         self.writer.end(request.tagging);
-        outcome.map_err(|fault| reader.fault(fault))
+        let announced = request.headers.trace_count.filter(|_| outcome.is_ok());
+        tally.miscounted += u64::from(announced.is_some_and(|count| count != self.traces));
+        outcome
     }
 
     /// The piece that is not full, finished; `None` if it has no spans.
@@ -114,48 +124,9 @@ impl Pipeline {
         self.store.rest(KEEP_BYTES);
         self.strings.clear();
         self.strings.shrink_to(KEEP_SPANS);
+        self.transcoded.clear();
+        self.transcoded.shrink_to(KEEP_BYTES);
         self.writer.rest(KEEP_BYTES);
-    }
-
-    fn payload(
-        &mut self,
-        reader: &mut Reader<'_>,
-        format: Format,
-        request: &mut Request<'_>,
-        tally: &mut Tally,
-    ) -> Result<(), Fault> {
-        if reader.bytes().len() > i32::MAX as usize {
-            return Err(Fault::TooLong);
-        }
-        if reader.is_done() {
-            return Ok(());
-        }
-        match format {
-            Format::V04 => self.traces(&Inline, reader, request, tally)?,
-            Format::V05 => {
-                let mut strings = std::mem::take(&mut self.strings);
-                strings.clear();
-                let outcome = decode::table(reader, &mut self.store.pool, &mut strings)
-                    .and_then(|()| self.traces(&Indexed(&strings), reader, request, tally));
-                self.strings = strings;
-                outcome?;
-            }
-        }
-        if reader.is_done() { Ok(()) } else { Err(Fault::Trailing) }
-    }
-
-    fn traces<D: Dialect>(
-        &mut self,
-        d: &D,
-        reader: &mut Reader<'_>,
-        request: &mut Request<'_>,
-        tally: &mut Tally,
-    ) -> Result<(), Fault> {
-        let table = self.store.pool.len();
-        for _ in 0..reader.array()? {
-            self.trace(d, reader, table, request, tally)?;
-        }
-        Ok(())
     }
 
     /// One trace, window by window. Once a span does not belong, the rest of the trace is only checked and counted.
@@ -169,6 +140,7 @@ impl Pipeline {
     ) -> Result<(), Fault> {
         let (mut trace_id, mut reject, mut unsent) = (None, None, 0);
         let mut left = reader.array()?;
+        self.traces += 1;
         self.writer.trace();
         while left > 0 {
             self.spans.clear();

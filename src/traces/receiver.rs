@@ -1,18 +1,31 @@
-//! What 127.0.0.1:8126 serves (spec: traces 4.1): the tracers' endpoints. Runs on connection threads; keeps nothing.
+//! What 127.0.0.1:8126 serves (spec: traces 4.1): the tracers' endpoints, as `routes` lists them. Runs on connection
+//! threads; keeps nothing but the document of `/info`.
 //!
 //! Routes of later versions of the protocol answer 404, on which tracers fall back to one that `/info` lists.
+
+mod info;
+mod routes;
 
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
+use self::info::Info;
+use self::routes::{Endpoint, Version};
 use super::passthrough::{self, Passthrough};
-use super::{DecodeError, Format, Message, TracerHeaders};
+use super::{DecodeError, Format, Message, Rates, TracerHeaders};
+use crate::config::Config;
 use crate::diag::counters::{self, Counter};
 use crate::net::{Admission, Body, Head, Response, Rest, Service};
 
 /// Longest request body, in bytes.
 pub const MAX_BODY: usize = 50 << 20;
+
+/// Longest body of stats, in bytes: the Go agent's limit for all. A tracer with thousands of resources sends megabytes.
+const MAX_STATS: usize = 25 << 20;
+
+/// Longest list of services, in bytes.
+const MAX_SERVICES: usize = 2 << 20;
 
 /// Longest body of a request that carries nothing, in bytes.
 const MAX_EMPTY: usize = 64 << 10;
@@ -23,98 +36,87 @@ const INBOX_WAIT: Duration = Duration::from_secs(1);
 /// How long a request waits to learn whether it could be decoded. It is the agent's by then, so after this it is accepted.
 const REPLY_WAIT: Duration = Duration::from_secs(5);
 
-/// What `/info` says: what is served, and that tracers must not drop spans themselves, so that stats can be computed from
-/// all of them.
-const INFO: &str = r#"{"endpoints":["/v0.4/traces","/v0.5/traces","/info"],"client_drop_p0s":false}"#;
-
 /// No sampling rates: every trace is wanted.
 const ACCEPTED: &str = r#"{"rate_by_service":{}}"#;
 
+/// What a tracer has of the rates, and gets.
+const RATES_VERSION: &str = "datadog-rates-payload-version";
+
 /// The service behind the port.
 pub struct Receiver {
-    /// The trace agent's inbox.
-    pub to_agent: Sender<Message>,
+    to_agent: Sender<Message>,
+    info: Info,
     /// What goes on to other intakes.
-    pub proxy: Passthrough,
-}
-
-/// What a path is for.
-#[derive(Clone, Copy)]
-enum Endpoint {
-    Traces(Format),
-    Info,
-}
-
-fn endpoint(path: &str) -> Option<Endpoint> {
-    match path {
-        "/v0.4/traces" => Some(Endpoint::Traces(Format::V04)),
-        "/v0.5/traces" => Some(Endpoint::Traces(Format::V05)),
-        "/info" => Some(Endpoint::Info),
-        _ => None,
-    }
+    proxy: Passthrough,
 }
 
 impl Service for Receiver {
     fn admit(&self, head: &Head) -> Result<Admission, Response> {
-        if let Some(route) = passthrough::route(&head.path) {
-            return self.proxy.admit(head, route);
-        }
-        match endpoint(&head.path) {
-            None => {
-                Err(Response::text(404, format!("no such endpoint: {}; GET /info lists what there is\n", head.path)))
-            }
-            Some(Endpoint::Info) => Ok(Admission::Whole(MAX_EMPTY)),
-            Some(Endpoint::Traces(_)) if !matches!(head.method.as_str(), "POST" | "PUT") => {
-                let mut response =
-                    Response::text(405, format!("{} is not allowed on {}: POST or PUT\n", head.method, head.path));
-                response.headers.push(("Allow", "POST, PUT".to_owned()));
-                Err(response)
-            }
-            Some(Endpoint::Traces(_)) => readable(head).map(|()| Admission::Whole(MAX_BODY)),
-        }
+        let admission = match passthrough::route(&head.path) {
+            Some(route) => self.proxy.admit(head, route),
+            None => admit(head).map(Admission::Whole),
+        };
+        admission.map_err(|response| self.stamped(response))
     }
 
     fn respond(&self, head: &Head, body: Body) -> Response {
         if passthrough::route(&head.path).is_some() {
-            return self.proxy.respond(&body);
+            return self.stamped(self.proxy.respond(&body));
         }
-        match endpoint(&head.path) {
+        let response = match routes::find(&head.path).map(|route| route.endpoint) {
             None => Response::text(404, "no such endpoint\n"),
-            Some(Endpoint::Info) => Response::json(200, INFO),
-            // Some tracers send nothing at all for no traces; what their headers count is sent all the same.
-            Some(Endpoint::Traces(format)) if body.is_empty() => {
-                self.traces(head, Body::detached(nothing(format).to_vec()), format)
-            }
-            Some(Endpoint::Traces(format)) => self.traces(head, body, format),
-        }
+            Some(Endpoint::Info) => Response::json(200, self.info.document.as_str()),
+            Some(Endpoint::Services) => Response::text(200, "OK\n"),
+            // Some tracers send nothing at all for nothing.
+            Some(Endpoint::Stats) if body.is_empty() => Response::text(202, "nothing to take\n"),
+            Some(Endpoint::Stats) => self.stats(head, body),
+            Some(Endpoint::Traces(version)) => self.traces(head, body, version),
+        };
+        self.stamped(response)
     }
 
     fn relay(&self, head: &Head, start: Body, rest: Option<&mut Rest<'_>>) -> Response {
-        match passthrough::route(&head.path) {
+        let response = match passthrough::route(&head.path) {
             Some(route) => self.proxy.relay(head, route, start, rest, &self.to_agent),
             None => Response::text(404, "no such endpoint\n"),
+        };
+        self.stamped(response)
+    }
+}
+
+/// Judges a request by its head.
+fn admit(head: &Head) -> Result<usize, Response> {
+    let Some(route) = routes::find(&head.path) else {
+        return Err(Response::text(404, format!("no such endpoint: {}; GET /info lists what there is\n", head.path)));
+    };
+    if !(route.methods.is_empty() || route.methods.contains(&head.method.as_str())) {
+        let allowed = route.methods.join(", ");
+        let text = format!("{} is not allowed on {}: {allowed}\n", head.method, head.path);
+        return Err(Response { headers: vec![("Allow", allowed)], ..Response::text(405, text) });
+    }
+    match route.endpoint {
+        Endpoint::Traces(version) => {
+            // What a page of another origin makes a browser send is nobody's trace.
+            if head.header("sec-fetch-site") == Some("cross-site") {
+                return Err(Response::text(403, "requests from other sites are not taken\n"));
+            }
+            if matches!(version, Version::V01 | Version::V02) && media_type(head) == "application/msgpack" {
+                return Err(Response::text(
+                    415,
+                    "this version of the protocol has no msgpack: send application/json\n",
+                ));
+            }
+            unencoded(head)?;
         }
+        Endpoint::Stats => unencoded(head)?,
+        Endpoint::Services | Endpoint::Info => {}
     }
+    Ok(route.endpoint.limit())
 }
 
-/// The body without traces.
-fn nothing(format: Format) -> &'static [u8] {
-    match format {
-        Format::V04 => &[0x90],
-        Format::V05 => &[0x92, 0x90, 0x90],
-    }
-}
-
-/// Whether the trace agent can read such a body.
-fn readable(head: &Head) -> Result<(), Response> {
-    let content_type = head.header("content-type").unwrap_or_default();
-    if content_type.to_ascii_lowercase().contains("json") {
-        return Err(Response::text(
-            415,
-            format!("content type {content_type} is not supported: send application/msgpack\n"),
-        ));
-    }
-    match head.header("content-encoding").unwrap_or("identity") {
+/// Whether a body comes as it is.
+fn unencoded(head: &Head) -> Result<(), Response> {
+    match head.header("content-encoding").unwrap_or_default() {
         "" | "identity" => Ok(()),
         other => {
             Err(Response::text(415, format!("content encoding {other} is not supported: send the body as it is\n")))
@@ -122,189 +124,105 @@ fn readable(head: &Head) -> Result<(), Response> {
     }
 }
 
+/// The content type without its parameters, in lower case.
+fn media_type(head: &Head) -> String {
+    let value = head.header("content-type").unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// How a body is encoded. Where its type does not tell, its first byte does: no byte begins an array in both.
+fn format(version: Version, head: &Head, body: &[u8]) -> Format {
+    match version {
+        Version::V01 => Format::JsonSpans,
+        Version::V02 => Format::Json,
+        Version::V05 => Format::V05,
+        Version::V07 => Format::V07,
+        Version::V03 | Version::V04 => match media_type(head).as_str() {
+            "application/msgpack" => Format::V04,
+            "application/json" | "text/json" => Format::Json,
+            _ if matches!(body.trim_ascii_start().first(), Some(b'[' | b'n')) => Format::Json,
+            _ => Format::V04,
+        },
+    }
+}
+
 impl Receiver {
-    fn traces(&self, head: &Head, body: Body, format: Format) -> Response {
-        let (reply, outcome) = bounded(1);
+    /// A service that hands on to the trace agent or to `proxy`, and describes itself by `config`.
+    #[must_use]
+    pub fn new(to_agent: Sender<Message>, config: &Config, proxy: Passthrough) -> Self {
+        Self { to_agent, info: Info::new(config), proxy }
+    }
+
+    /// `response` with the state of `/info`, by which tracers notice that it changed.
+    fn stamped(&self, mut response: Response) -> Response {
+        response.headers.push(("Datadog-Agent-State", self.info.state.clone()));
+        response
+    }
+
+    fn traces(&self, head: &Head, body: Body, version: Version) -> Response {
+        let format = format(version, head, &body);
         let headers = Box::new(TracerHeaders::of(head));
-        if self.to_agent.send_timeout(Message::Payload { body, format, headers, reply }, INBOX_WAIT).is_err() {
-            counters::count(Counter::TracesBusy);
-            return Response::text(503, "the trace agent is busy, or ended\n");
+        let outcome = self.ask(head, |reply| Message::Payload { body, format, headers, reply });
+        match outcome {
+            Err(response) => response,
+            Ok(_) if matches!(version, Version::V01 | Version::V02 | Version::V03) => Response::text(200, "OK\n"),
+            Ok(rates) => rated(head, rates.as_deref()),
+        }
+    }
+
+    fn stats(&self, head: &Head, body: Body) -> Response {
+        let headers = Box::new(TracerHeaders::of(head));
+        match self.ask(head, |reply| Message::Stats { body, headers, reply }) {
+            Err(response) => response,
+            Ok(_) => Response::text(202, "the stats were taken\n"),
+        }
+    }
+
+    /// Sends a message and waits for its outcome; `None` if that takes too long, `Err` if nothing was taken.
+    fn ask<T>(
+        &self,
+        head: &Head,
+        message: impl FnOnce(Sender<Result<T, DecodeError>>) -> Message,
+    ) -> Result<Option<T>, Response> {
+        let (reply, outcome) = bounded(1);
+        if self.to_agent.send_timeout(message(reply), INBOX_WAIT).is_err() {
+            return Err(busy(head));
         }
         match outcome.recv_timeout(REPLY_WAIT) {
-            Ok(Ok(rates)) => Response::json(200, rates.body.clone()),
-            Err(RecvTimeoutError::Timeout) => Response::json(200, ACCEPTED),
-            Ok(Err(e)) => refusal(&head.path, e),
+            Ok(Ok(taken)) => Ok(Some(taken)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Ok(Err(e)) => Err(refusal(&head.path, e)),
             Err(RecvTimeoutError::Disconnected) => {
                 counters::count(Counter::TracesLost);
-                Response::text(500, "the trace agent failed on this payload\n")
+                Err(Response::text(500, "the trace agent failed on this payload\n"))
             }
         }
     }
+}
+
+/// The answer if there is no room: tracers that say so understand 429. The Go agent tells all others that everything is
+/// well, which it is not.
+fn busy(head: &Head) -> Response {
+    counters::count(Counter::TracesBusy);
+    let status = if head.header("datadog-send-real-http-status").unwrap_or_default().is_empty() { 503 } else { 429 };
+    Response::text(status, "the trace agent is busy, or ended\n")
+}
+
+/// The answer with the sampling rates, or without them if the tracer has them.
+fn rated(head: &Head, rates: Option<&Rates>) -> Response {
+    let Some(Rates { body, version }) = rates else { return Response::json(200, ACCEPTED) };
+    let Some(known) = head.header(RATES_VERSION).filter(|v| !v.is_empty()) else {
+        return Response::json(200, body.as_str());
+    };
+    let body = if known == version { "{}" } else { body };
+    Response { headers: vec![("Datadog-Rates-Payload-Version", version.clone())], ..Response::json(200, body) }
 }
 
 fn refusal(path: &str, error: DecodeError) -> Response {
     let DecodeError { reason, offset } = error;
     crate::diag::debug!("traces: a request to {path} could not be decoded: {reason} at byte {offset}");
-    Response::text(400, format!("cannot decode {path}: {reason} at byte {offset}; the traces before it were taken\n"))
+    Response::text(400, format!("cannot decode {path}: {reason} at byte {offset}; what came before it was taken\n"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Arc;
-
-    use super::super::Rates;
-    use crate::config::Config;
-    use crate::forwarder::Client;
-    use crate::lambda::Tags;
-    use crate::traces::pipeline::{Pipeline, Request, Tally};
-    use crate::traces::tagging::Tagging;
-    use crossbeam_channel::unbounded;
-
-    fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> Head {
-        Head {
-            method: method.into(),
-            path: path.into(),
-            query: String::new(),
-            headers: headers.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect(),
-        }
-    }
-
-    fn proxy() -> Passthrough {
-        let config = Arc::new(Config::load(&[], None).0);
-        Passthrough::new(&config, &Tags::default(), Client::new(&config), None)
-    }
-
-    fn receiver() -> (Receiver, crossbeam_channel::Receiver<Message>) {
-        let (to_agent, inbox) = unbounded();
-        (Receiver { to_agent, proxy: proxy() }, inbox)
-    }
-
-    fn rates() -> Arc<Rates> {
-        Arc::new(Rates { body: ACCEPTED.to_owned(), version: String::new() })
-    }
-
-    #[test]
-    fn heads_are_judged_before_the_body() {
-        let msgpack = &[("content-type", "application/msgpack")][..];
-        for (method, path, headers, expected) in [
-            ("POST", "/v0.4/traces", msgpack, None),
-            ("PUT", "/v0.4/traces", msgpack, None),
-            ("POST", "/v0.5/traces", msgpack, None),
-            ("PUT", "/v0.5/traces", &[], None),
-            ("POST", "/v0.4/traces", &[("content-type", "application/octet-stream")], None),
-            ("POST", "/v0.4/traces", &[("content-type", "application/msgpack; charset=utf-8")], None),
-            ("POST", "/v0.4/traces", &[("content-type", "")], None),
-            ("GET", "/info", &[], None),
-            ("HEAD", "/info", &[], None),
-            ("POST", "/info", &[], None),
-            ("HEAD", "/v0.4/traces", &[], Some(405)),
-            ("GET", "/v0.4/traces", &[], Some(405)),
-            ("DELETE", "/v0.5/traces", &[], Some(405)),
-            ("POST", "/", &[], Some(404)),
-            ("POST", "/v0.3/traces", msgpack, Some(404)),
-            ("POST", "/v0.7/traces", msgpack, Some(404)),
-            ("POST", "/v0.4/traces/", msgpack, Some(404)),
-            ("POST", "/v0.6/stats", msgpack, Some(404)),
-            ("POST", "/v0.4/traces", &[("content-type", "application/json")], Some(415)),
-            ("POST", "/v0.4/traces", &[("content-type", "Text/JSON; charset=utf-8")], Some(415)),
-            ("POST", "/v0.4/traces", &[("content-encoding", "gzip")], Some(415)),
-            ("POST", "/v0.4/traces", &[("content-encoding", "identity")], None),
-        ] {
-            let (receiver, _inbox) = receiver();
-            match (receiver.admit(&head(method, path, headers)), expected) {
-                (Ok(limit), None) => {
-                    assert_eq!(limit, Admission::Whole(if path == "/info" { 65_536 } else { 52_428_800 }));
-                }
-                (Err(response), Some(status)) => {
-                    assert_eq!(response.status, status, "{method} {path}");
-                    assert!(!response.body.is_empty(), "{method} {path}: says what is wrong");
-                }
-                (got, _) => panic!("{method} {path} {headers:?}: {got:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn info_lists_what_is_served() {
-        let (receiver, _inbox) = receiver();
-        let response = receiver.respond(&head("GET", "/info", &[]), Body::detached(Vec::new()));
-        assert_eq!((response.status, response.content_type), (200, "application/json"));
-        let info: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
-        assert_eq!(info["client_drop_p0s"], false);
-        assert_eq!(info["endpoints"], serde_json::json!(["/v0.4/traces", "/v0.5/traces", "/info"]));
-        for path in info["endpoints"].as_array().unwrap() {
-            assert!(endpoint(path.as_str().unwrap()).is_some(), "{path}");
-        }
-    }
-
-    #[test]
-    fn answers_follow_the_agent() {
-        let error = DecodeError { reason: "expected a map", offset: 3 };
-        for (outcome, status, body) in [
-            (Some(Ok(rates())), 200, r#"{"rate_by_service":{}}"#),
-            (
-                Some(Err(error)),
-                400,
-                "cannot decode /v0.5/traces: expected a map at byte 3; the traces before it were taken\n",
-            ),
-            (None, 500, "the trace agent failed on this payload\n"),
-        ] {
-            let (receiver, inbox) = receiver();
-            let agent = std::thread::spawn(move || match inbox.recv() {
-                Ok(Message::Payload { body, format, headers, reply }) => {
-                    assert_eq!((&*body, format, headers.lang.as_str()), (&b"\x90"[..], Format::V05, "go"));
-                    outcome.map(|outcome| reply.send(outcome));
-                }
-                other => panic!("{other:?}"),
-            });
-            let head = head("POST", "/v0.5/traces", &[("datadog-meta-lang", "go")]);
-            let response = receiver.respond(&head, Body::detached(vec![0x90]));
-            agent.join().unwrap();
-            assert_eq!((response.status, std::str::from_utf8(&response.body)), (status, Ok(body)));
-        }
-    }
-
-    #[test]
-    fn a_tracer_does_not_wait_for_ever_for_a_busy_agent() {
-        let before = counters::get(Counter::TracesBusy);
-        let (to_agent, _inbox) = bounded(0);
-        let response = Receiver { to_agent, proxy: proxy() }
-            .respond(&head("PUT", "/v0.4/traces", &[]), Body::detached(vec![0x90]));
-        assert_eq!(response.status, 503);
-        assert!(counters::get(Counter::TracesBusy) > before);
-    }
-
-    #[test]
-    fn without_an_agent_there_is_an_answer() {
-        let (receiver, inbox) = receiver();
-        drop(inbox);
-        let head = head("POST", "/v0.4/traces", &[]);
-        assert_eq!(receiver.respond(&head, Body::detached(vec![0x90])).status, 503);
-    }
-
-    #[test]
-    fn no_body_is_no_traces_and_its_headers_count() {
-        for (path, format) in [("/v0.4/traces", Format::V04), ("/v0.5/traces", Format::V05)] {
-            let (receiver, inbox) = receiver();
-            let agent = std::thread::spawn(move || match inbox.recv() {
-                Ok(Message::Payload { body, format: got, headers, reply }) => {
-                    assert_eq!((got, headers.dropped_p0_traces), (format, 7));
-                    let request = Request {
-                        headers: &headers,
-                        tagging: &Tagging::new(&Tags::default()),
-                        now: 0,
-                        full: &mut |_| {},
-                    };
-                    let outcome = Pipeline::default().run(&body, got, request, &mut Tally::default());
-                    reply.send(outcome.map(|()| rates())).unwrap();
-                }
-                other => panic!("{other:?}"),
-            });
-            let head = head("POST", path, &[("datadog-client-dropped-p0-traces", "7")]);
-            let response = receiver.respond(&head, Body::detached(Vec::new()));
-            agent.join().unwrap();
-            assert_eq!((response.status, response.content_type), (200, "application/json"), "{path}");
-        }
-    }
-}
+mod tests;

@@ -1,9 +1,10 @@
-//! Trace payloads as tracers write them, with `rmp`.
+//! Trace payloads as tracers write them, with `rmp` and `serde_json`.
 
 use std::collections::HashMap;
 
 use libdd_trace_protobuf::pb;
 use rmp::encode as mp;
+use serde_json::{Value, json};
 
 /// A string.
 pub fn text(out: &mut Vec<u8>, text: &str) {
@@ -156,5 +157,106 @@ pub fn v05(traces: &[Vec<pb::Span>]) -> Vec<u8> {
     mp::write_array_len(&mut out, strings.len() as u32).unwrap();
     strings.iter().for_each(|s| text(&mut out, s));
     out.extend_from_slice(&spans);
+    out
+}
+
+/// A body of v0.7.
+pub fn v07(payload: &pb::TracerPayload) -> Vec<u8> {
+    let mut out = Vec::new();
+    mp::write_map_len(&mut out, 10).unwrap();
+    for (key, value) in [
+        ("container_id", &payload.container_id),
+        ("language_name", &payload.language_name),
+        ("language_version", &payload.language_version),
+        ("tracer_version", &payload.tracer_version),
+        ("runtime_id", &payload.runtime_id),
+    ] {
+        text(&mut out, key);
+        text(&mut out, value);
+    }
+    text(&mut out, "chunks");
+    mp::write_array_len(&mut out, payload.chunks.len() as u32).unwrap();
+    for chunk in &payload.chunks {
+        mp::write_map_len(&mut out, 5).unwrap();
+        text(&mut out, "priority");
+        mp::write_sint(&mut out, i64::from(chunk.priority)).unwrap();
+        text(&mut out, "origin");
+        text(&mut out, &chunk.origin);
+        text(&mut out, "spans");
+        mp::write_array_len(&mut out, chunk.spans.len() as u32).unwrap();
+        chunk.spans.iter().for_each(|span| span_v04(&mut out, span));
+        text(&mut out, "tags");
+        map(&mut out, &chunk.tags, |out, v| text(out, v));
+        text(&mut out, "dropped_trace");
+        mp::write_bool(&mut out, chunk.dropped_trace).unwrap();
+    }
+    text(&mut out, "tags");
+    map(&mut out, &payload.tags, |out, v| text(out, v));
+    for (key, value) in [("env", &payload.env), ("hostname", &payload.hostname), ("app_version", &payload.app_version)]
+    {
+        text(&mut out, key);
+        text(&mut out, value);
+    }
+    out
+}
+
+/// A body of v0.4 in JSON, as the Go agent reads it.
+pub fn json(traces: &[Vec<pb::Span>]) -> String {
+    let traces: Vec<Vec<Value>> = traces.iter().map(|trace| trace.iter().map(span_json).collect()).collect();
+    json!(traces).to_string()
+}
+
+/// A span in JSON.
+pub fn span_json(span: &pb::Span) -> Value {
+    let bytes = span.meta_struct.iter().map(|(key, value)| (key.clone(), base64(value).into())).collect();
+    let link = |link: &pb::SpanLink| {
+        json!({
+            "trace_id": link.trace_id, "trace_id_high": link.trace_id_high, "span_id": link.span_id,
+            "attributes": link.attributes, "tracestate": link.tracestate, "flags": link.flags,
+        })
+    };
+    let event = |event: &pb::SpanEvent| {
+        let attributes = event.attributes.iter().map(|(key, value)| (key.clone(), any_json(value))).collect();
+        json!({"time_unix_nano": event.time_unix_nano, "name": event.name, "attributes": Value::Object(attributes)})
+    };
+    json!({
+        "service": span.service, "name": span.name, "resource": span.resource, "type": span.r#type,
+        "trace_id": span.trace_id, "span_id": span.span_id, "parent_id": span.parent_id,
+        "start": span.start, "duration": span.duration, "error": span.error,
+        "meta": span.meta, "metrics": span.metrics, "meta_struct": Value::Object(bytes),
+        "span_links": span.span_links.iter().map(link).collect::<Vec<_>>(),
+        "span_events": span.span_events.iter().map(event).collect::<Vec<_>>(),
+    })
+}
+
+fn any_json(value: &pb::AttributeAnyValue) -> Value {
+    match &value.array_value {
+        None => json!({
+            "type": value.r#type, "string_value": value.string_value, "bool_value": value.bool_value,
+            "int_value": value.int_value, "double_value": value.double_value,
+        }),
+        Some(array) => {
+            let one = |v: &pb::AttributeArrayValue| {
+                json!({
+                    "type": v.r#type, "string_value": v.string_value, "bool_value": v.bool_value,
+                    "int_value": v.int_value, "double_value": v.double_value,
+                })
+            };
+            json!({"type": 4, "array_value": {"values": array.values.iter().map(one).collect::<Vec<_>>()}})
+        }
+    }
+}
+
+/// Base64 with padding.
+pub fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits = chunk.iter().chain(&[0; 2]).take(3).fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte));
+        for digit in 0..4 {
+            let shown = digit <= chunk.len();
+            out.push(if shown { char::from(DIGITS[(bits >> (18 - 6 * digit) & 63) as usize]) } else { '=' });
+        }
+    }
     out
 }

@@ -20,6 +20,7 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use super::Message;
 use crate::config::Config;
+use crate::config::apm::Proxy;
 use crate::diag::counters::{Counter, count};
 use crate::forwarder::{self, Answer, Client, Encoding, Intake, Payload, Relay, RelayError, Request, Upload};
 use crate::lambda::Tags;
@@ -110,7 +111,7 @@ const ROWS: [Row; 19] = [
 
 /// What `/info` lists of these, as the Go agent names them. Remote configuration is not among them: a tracer that sees it
 /// polls for it, which is of no use in an environment that is frozen most of the time.
-pub const LISTED: &[&str] = &[
+const LISTED: &[&str] = &[
     "/profiling/v1/input",
     "/debugger/v1/input",
     "/debugger/v2/input",
@@ -127,6 +128,17 @@ pub const LISTED: &[&str] = &[
     "/dogstatsd/v1/proxy",
     "/dogstatsd/v2/proxy",
 ];
+
+/// What `/info` lists of these under `settings`.
+pub fn listed(settings: &Proxy) -> impl Iterator<Item = &'static str> + Clone {
+    let (events, lineage) = (settings.evp_enabled, settings.openlineage_enabled);
+    let served = move |path: &&'static str| match path {
+        path if path.starts_with("/evp_proxy/") => events,
+        path if path.starts_with("/openlineage/") => lineage,
+        _ => true,
+    };
+    LISTED.iter().copied().filter(served)
+}
 
 /// A path that is served here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
