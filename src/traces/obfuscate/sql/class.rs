@@ -73,25 +73,25 @@ pub enum Word {
     NoTable,
 }
 
-const WORDS: &[(&[u8], Word)] = &[
-    (b"as", Word::As),
-    (b"on", Word::NoTable),
-    (b"do", Word::NoTable),
-    (b"for", Word::NoTable),
-    (b"key", Word::NoTable),
-    (b"null", Word::Null),
-    (b"true", Word::Boolean),
-    (b"from", Word::Table),
-    (b"join", Word::Table),
-    (b"into", Word::Table),
-    (b"false", Word::Boolean),
-    (b"update", Word::Update),
-    (b"savepoint", Word::Savepoint),
-];
-
 /// What `name` means, in any case.
 pub fn word(name: &[u8]) -> Option<Word> {
-    WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(name)).map(|&(_, meaning)| meaning)
+    let (text, meaning): (&[u8], _) = match (name.len(), name.first()? | 0x20) {
+        (2, b'a') => (b"as", Word::As),
+        (2, b'o') => (b"on", Word::NoTable),
+        (2, b'd') => (b"do", Word::NoTable),
+        (3, b'f') => (b"for", Word::NoTable),
+        (3, b'k') => (b"key", Word::NoTable),
+        (4, b'n') => (b"null", Word::Null),
+        (4, b't') => (b"true", Word::Boolean),
+        (4, b'f') => (b"from", Word::Table),
+        (4, b'j') => (b"join", Word::Table),
+        (4, b'i') => (b"into", Word::Table),
+        (5, b'f') => (b"false", Word::Boolean),
+        (6, b'u') => (b"update", Word::Update),
+        (9, b's') => (b"savepoint", Word::Savepoint),
+        _ => return None,
+    };
+    name.eq_ignore_ascii_case(text).then_some(meaning)
 }
 
 const CLAUSES: &[&[u8]] = &[
@@ -134,6 +134,11 @@ pub const OPERATORS: &[&[u8]] = &[
     b"<@", b"?|", b"?&",
 ];
 
+/// Whether `byte` is the second one of some of them.
+pub const fn is_second(byte: u8) -> bool {
+    matches!(byte, b'=' | b'>' | b'*' | b'~' | b':' | b'-' | b'@' | b'|' | b'&')
+}
+
 /// What may stand directly before a quote as a part of the literal: `N'…'`, `E'…'`, `X'…'`, `U&'…'`, `_utf8'…'`.
 pub fn is_prefix(name: &[u8]) -> bool {
     match *name {
@@ -141,5 +146,18 @@ pub fn is_prefix(name: &[u8]) -> bool {
         [letter] => b"nNeEbBxXqQ".contains(&letter),
         [b'n' | b'N', b'q' | b'Q'] => true,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OPERATORS, is_second};
+
+    #[test]
+    fn operators_are_found_by_their_second_byte_and_the_longest_first() {
+        for (at, operator) in OPERATORS.iter().enumerate() {
+            assert!(is_second(operator[1]), "{operator:?}");
+            assert!(!OPERATORS[..at].iter().any(|earlier| operator.starts_with(earlier)), "{operator:?}");
+        }
     }
 }

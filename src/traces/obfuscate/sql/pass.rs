@@ -46,20 +46,18 @@ pub struct Found {
     pub looked: usize,
 }
 
-/// How a pass reads.
+/// What a pass reads, and how.
 #[derive(Clone, Copy)]
 pub struct Reading<'a> {
     pub statement: &'a [u8],
     pub dialect: Dialect,
+    /// Whether a backslash in a string takes the next byte with it.
     pub escapes: bool,
     pub options: SqlObfuscation,
 }
 
 struct Pass<'a> {
-    statement: &'a [u8],
-    dialect: Dialect,
-    escapes: bool,
-    options: SqlObfuscation,
+    reading: Reading<'a>,
     tables: &'a mut Tables,
     out: &'a mut Vec<u8>,
     /// Where the output of this pass begins.
@@ -84,10 +82,7 @@ pub fn run(reading: Reading<'_>, tables: &mut Tables, out: &mut Vec<u8>) -> Foun
     let Reading { statement, dialect, escapes, options } = reading;
     let mut tokens = Tokens::new(statement, dialect, escapes, options.dollar_quoted_func);
     let mut pass = Pass {
-        statement,
-        dialect,
-        escapes,
-        options,
+        reading,
         tables,
         base: out.len(),
         out,
@@ -121,7 +116,7 @@ pub fn run(reading: Reading<'_>, tables: &mut Tables, out: &mut Vec<u8>) -> Foun
 
 impl Pass<'_> {
     fn step(&mut self, token: Token, tokens: &mut Tokens<'_>) {
-        let text = &self.statement[token.start..token.end];
+        let text = &self.reading.statement[token.start..token.end];
         if let Before::As(start, end) = self.before {
             if token.kind != Kind::Name || !class::is_clause(text) {
                 if text == b"[" {
@@ -153,7 +148,7 @@ impl Pass<'_> {
     /// `?` in Postgres is an operator behind an operand, and a parameter elsewhere.
     fn is_operator(&self) -> bool {
         let operand = matches!(self.before, Before::Operand | Before::Row | Before::TableName);
-        operand && self.dialect == Dialect::Postgres
+        operand && self.reading.dialect == Dialect::Postgres
     }
 
     fn blank(&mut self) {
@@ -165,7 +160,7 @@ impl Pass<'_> {
 
     fn write(&mut self, start: usize, end: usize) {
         self.blank();
-        self.out.extend_from_slice(&self.statement[start..end]);
+        self.out.extend_from_slice(&self.reading.statement[start..end]);
     }
 
     /// What is neither a literal nor between literals ends a group.
@@ -233,7 +228,7 @@ impl Pass<'_> {
         let before = self.before;
         self.ungroup();
         self.before = match word {
-            Some(Word::As) if self.options.keep_sql_alias => Before::KeptAs,
+            Some(Word::As) if self.reading.options.keep_sql_alias => Before::KeptAs,
             Some(Word::As) => {
                 self.before = Before::As(token.start, token.end);
                 return;
@@ -244,31 +239,32 @@ impl Pass<'_> {
             Some(Word::Table | Word::Update) => Before::Table,
             _ => Before::Operand,
         };
-        let named = self.options.table_names && self.table(token, before);
-        let digits = self.options.replace_digits && (token.kind != Kind::Double || named);
+        let named = self.reading.options.table_names && self.table(token, before);
+        let digits = self.reading.options.replace_digits && (token.kind != Kind::Double || named);
         self.blank();
-        plain(self.statement, token, self.escapes, digits, self.out);
+        plain(self.reading.statement, token, self.reading.escapes, digits, self.out);
     }
 
     /// Whether what looks like a name is a literal.
     fn is_value(&self, token: Token, word: Option<Word>, next: u8) -> bool {
         match word {
             _ if self.before == Before::Savepoint => true,
-            Some(Word::Null) => !self.options.keep_null,
-            Some(Word::Boolean) => !self.options.keep_boolean,
+            Some(Word::Null) => !self.reading.options.keep_null,
+            Some(Word::Boolean) => !self.reading.options.keep_boolean,
             _ if token.kind != Kind::Double => false,
             _ if self.before == Before::Assign => true,
             // MySQL's strings, but for where only a name makes sense, for those who have set ANSI_QUOTES.
             _ => {
                 let named = matches!(self.before, Before::Table | Before::KeptAs) || self.out.ends_with(b".");
-                self.dialect == Dialect::MySql && !named && next != b'.'
+                self.reading.dialect == Dialect::MySql && !named && next != b'.'
             }
         }
     }
 
     /// Collects the name if it is one of a table, or a part of one; says so.
     fn table(&mut self, token: Token, before: Before) -> bool {
-        let (statement, escapes, digits) = (self.statement, self.escapes, self.options.replace_digits);
+        let (statement, escapes, digits) =
+            (self.reading.statement, self.reading.escapes, self.reading.options.replace_digits);
         let quotes = usize::from(token.kind != Kind::Name);
         let first = statement.get(token.start + quotes).copied().unwrap_or(0);
         let is_name = first.is_ascii_alphabetic() || first == b'_' || first >= 0x80;
@@ -287,9 +283,10 @@ impl Pass<'_> {
 
     /// A point stands free, but for those that touch a name in brackets, and for `.*` behind a name in quotes.
     fn dot(&mut self, token: Token, next: u8) {
-        let last = if self.ended == token.start { self.statement.get(self.ended.wrapping_sub(1)) } else { None };
+        let last =
+            if self.ended == token.start { self.reading.statement.get(self.ended.wrapping_sub(1)) } else { None };
         let glued = match last {
-            Some(b']') => self.dialect == Dialect::SqlServer && next != b'[',
+            Some(b']') => self.reading.dialect == Dialect::SqlServer && next != b'[',
             Some(b'`' | b'"') => next == b'*',
             _ => false,
         };
@@ -311,10 +308,9 @@ impl Pass<'_> {
         self.out.extend_from_slice(TAG);
         let start = self.out.len();
         let reading = Reading {
-            statement: &self.statement[token.start + TAG.len()..token.end - TAG.len()],
-            dialect: self.dialect,
-            escapes: self.escapes,
-            options: SqlObfuscation { dollar_quoted_func: false, ..self.options },
+            statement: &self.reading.statement[token.start + TAG.len()..token.end - TAG.len()],
+            options: SqlObfuscation { dollar_quoted_func: false, ..self.reading.options },
+            ..self.reading
         };
         let found = run(reading, self.tables, self.out);
         if found.broken || self.out.len() == start {
@@ -331,10 +327,10 @@ impl Pass<'_> {
 /// Appends a name without its quotes, unless there is nothing in them; with `digits`, a `?` for each row of digits.
 fn plain(statement: &[u8], token: Token, escapes: bool, digits: bool, out: &mut Vec<u8>) {
     let text = &statement[token.start..token.end];
-    let (Some((&open, _)), Some((&close, _)), true) = (text.split_first(), text.split_last(), token.kind != Kind::Name)
-    else {
+    if token.kind == Kind::Name {
         return quantise(text, digits, out);
-    };
+    }
+    let (open, close) = (text[0], text[text.len() - 1]); // the quotes
     let mut inside = &text[1..text.len() - 1];
     if inside.trim_ascii().is_empty() {
         return out.extend_from_slice(&[open, close]);

@@ -107,12 +107,12 @@ impl<'a> Tokens<'a> {
     }
 
     /// For the test that a statement costs what its length says.
-    #[cfg_attr(not(test), expect(clippy::unused_self, clippy::needless_pass_by_ref_mut))]
-    const fn count(&mut self, _looked: usize) {
+    const fn count(&mut self, looked: usize) {
         #[cfg(test)]
         {
-            self.looked += _looked;
+            self.looked += looked;
         }
+        let _ = looked;
     }
 
     fn rest(&self) -> &'a [u8] {
@@ -180,15 +180,17 @@ impl<'a> Tokens<'a> {
     /// Goes over white space and comments.
     fn blank(&mut self) {
         loop {
-            match (self.peek(0), self.peek(1)) {
-                (b'-', b'-') | (b'/', b'/') => self.line(),
-                (b'/', b'*') => self.comment(),
-                (b'#', _) if self.dialect.hash_comments() => self.line(),
-                _ if self.at < self.text.len() && self.is(0, SPACE) => self.run(SPACE),
-                _ => match class::wide_space(self.rest()) {
+            let first = self.peek(0);
+            match first {
+                b'-' | b'/' if self.peek(1) == first => self.line(),
+                b'/' if self.peek(1) == b'*' => self.comment(),
+                b'#' if self.dialect.hash_comments() => self.line(),
+                _ if self.is(0, SPACE) && self.at < self.text.len() => self.run(SPACE),
+                _ if self.is(0, WIDE) => match class::wide_space(self.rest()) {
                     0 => return,
                     length => self.go_to(self.at + length),
                 },
+                _ => return,
             }
         }
     }
@@ -222,9 +224,12 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// An operator, of one byte if none that is longer fits; of one character beyond ASCII.
+    /// An operator, of one byte if none that is longer fits.
     fn operator(&mut self) -> Kind {
         self.broken |= self.peek(0) == b'\\';
+        if !class::is_second(self.peek(1)) {
+            return self.take(Kind::Operator, 1);
+        }
         let rest = self.rest();
         // `<@name` is a parameter behind `<`, but where `@` begins no parameters.
         let parameter = rest.starts_with(b"<@") && self.dialect != Dialect::Postgres && self.is(2, TAG);
