@@ -18,8 +18,10 @@ use libdd_trace_protobuf::pb;
 use proptest::prelude::*;
 use prost::Message as _;
 use rmp::encode as mp;
+use thimble::config::Config;
 use thimble::lambda::Tags;
 use thimble::traces::pipeline::{PIECE, Pipeline, Request, Tally};
+use thimble::traces::stages::Stages;
 use thimble::traces::tagging::Tagging;
 use thimble::traces::{DecodeError, Format, TracerHeaders};
 use tracer::{text, v04, v05};
@@ -53,9 +55,10 @@ fn quiet() -> TracerHeaders {
 
 fn run(body: &[u8], format: Format, headers: &TracerHeaders, tags: &Tags) -> Outcome {
     let (mut pipeline, mut tally, mut pieces) = (Pipeline::default(), Tally::default(), Vec::new());
-    let tagging = Tagging::new(tags);
+    let mut stages = Stages::new(&Config::load(&[], None).0, 7);
+    let tagging = Tagging::new(tags, false, &mut stages.replacer);
     let full = &mut |piece: thimble::traces::pipeline::Piece<'_>| pieces.push((piece.bytes.to_vec(), piece.spans));
-    let request = Request { headers, tagging: &tagging, now: NOW as u64, full };
+    let request = Request { headers, tagging: &tagging, stages: &mut stages, now: NOW as u64, full };
     let result = pipeline.run(body, format, request, &mut tally);
     pieces.extend(pipeline.piece().map(|piece| (piece.bytes.to_vec(), piece.spans)));
     let mut payloads = Vec::new();
@@ -574,9 +577,10 @@ fn a_table_cannot_multiply_a_request_without_end() {
         body.extend_from_slice(&[0x9c, 0, 0, 0, 1, 1, 0, 1, 1, 0, 0x81, 0, 1, 0x80, 0]);
     }
     let (mut pipeline, mut tally, mut produced) = (Pipeline::default(), Tally::default(), 0);
-    let tagging = Tagging::new(&Tags::default());
+    let mut stages = Stages::new(&Config::load(&[], None).0, 7);
+    let tagging = Tagging::new(&Tags::default(), false, &mut stages.replacer);
     let full = &mut |piece: thimble::traces::pipeline::Piece<'_>| produced += piece.bytes.len();
-    let request = Request { headers: &quiet(), tagging: &tagging, now: NOW as u64, full };
+    let request = Request { headers: &quiet(), tagging: &tagging, stages: &mut stages, now: NOW as u64, full };
     assert_eq!(pipeline.run(&body, Format::V05, request, &mut tally), Ok(()));
     assert!(produced < 400 << 20, "{produced}");
     assert_eq!(tally.accepted + tally.too_large, 10_000);

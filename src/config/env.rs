@@ -48,6 +48,7 @@ impl<'a> Environment<'a> {
                 "AWS_LAMBDA_FUNCTION_VERSION" => text.clone_into(&mut lambda.function_version),
                 "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => text.clone_into(&mut lambda.memory_size),
                 "AWS_LAMBDA_INITIALIZATION_TYPE" => text.clone_into(&mut lambda.initialization_type),
+                "_AWS_XRAY_DAEMON_ADDRESS" => text.clone_into(&mut lambda.xray_daemon),
                 "AWS_EXECUTION_ENV" => text.clone_into(&mut lambda.execution_env),
                 "LAMBDA_TASK_ROOT" => text.clone_into(&mut lambda.task_root),
                 _ => {

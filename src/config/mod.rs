@@ -123,6 +123,8 @@ pub struct LambdaEnv {
     pub initialization_type: String,
     /// `AWS_EXECUTION_ENV`, normally hidden from extensions.
     pub execution_env: String,
+    /// `_AWS_XRAY_DAEMON_ADDRESS`: host and port.
+    pub xray_daemon: String,
     /// `LAMBDA_TASK_ROOT`, else `/var/task`.
     pub task_root: String,
 }

@@ -86,6 +86,10 @@ counters! {
     SpansForeign = "traces.dropped.foreign_span",
     /// Spans dropped because they are longer than the intake takes.
     SpansTooLarge = "traces.dropped.too_large",
+    /// Spans dropped because they came before.
+    SpansDuplicate = "traces.dropped.duplicate",
+    /// Spans dropped because Lambda's own plumbing caused them.
+    SpansPlumbing = "traces.dropped.plumbing",
     /// Spans dropped because compression failed.
     SpansCompression = "traces.dropped.compression",
     /// Spans dropped because the byte budget was used up.

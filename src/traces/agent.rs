@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::batch::{BUDGET, Batch};
 use super::passthrough::store::{self, Store};
 use super::pipeline::{Pipeline, Request, Tally};
+use super::stages::Stages;
 use super::tagging::Tagging;
 use super::{DecodeError, Format, Message, Rates, TracerHeaders};
 use crate::config::{Config, Signal};
@@ -17,7 +18,7 @@ use crate::diag::counters::{self, Counter};
 use crate::forwarder::{FlushTicket, Lane, Payload};
 use crate::lambda::{Event, Tags};
 use crate::net::Body;
-use crate::sys::clock;
+use crate::sys::{clock, random};
 
 /// What the thread starts with.
 pub struct Agent {
@@ -36,9 +37,8 @@ pub struct Agent {
 /// Runs until nobody can send to the inbox any more.
 pub fn run(agent: Agent) {
     let Agent { config, tags, inbox, events, lane } = agent;
-    let batch = Batch::new(config.apm_compression_level, config.lambda.share(BUDGET.0, BUDGET.1));
-    let store = Store::new(config.lambda.share(store::BUDGET.0, store::BUDGET.1));
-    serve(State::new(&tags, batch, store, events, lane), inbox, State::handle);
+    let state = State::new(&config, &tags, random::seed(), events, lane);
+    serve(state, inbox, State::handle);
 }
 
 fn serve(mut state: State, inbox: Receiver<Message>, handle: impl Fn(&mut State, Message)) {
@@ -66,28 +66,30 @@ fn serve(mut state: State, inbox: Receiver<Message>, handle: impl Fn(&mut State,
 
 struct State {
     tagging: Tagging,
+    /// Whether stats are computed here, so that nobody else must.
+    computes_stats: bool,
+    stages: Stages,
     pipeline: Pipeline,
     batch: Batch,
     store: Store,
     events: Sender<Event>,
     lane: Lane,
-    rates: Arc<Rates>,
     /// Whether the coordinator was told since the last flush that there is much to send.
     pressed: bool,
 }
 
 impl State {
-    fn new(tags: &Tags, batch: Batch, store: Store, events: Sender<Event>, lane: Lane) -> Self {
-        let rates = Rates { body: r#"{"rate_by_service":{}}"#.to_owned(), version: String::new() };
-        let tagging = Tagging::new(tags);
+    fn new(config: &Config, tags: &Tags, seed: u64, events: Sender<Event>, lane: Lane) -> Self {
+        let mut stages = Stages::new(config, seed);
         Self {
-            tagging,
+            tagging: Tagging::new(tags, config.apm.compute_stats, &mut stages.replacer),
+            computes_stats: config.apm.compute_stats,
+            stages,
             pipeline: Pipeline::default(),
-            batch,
-            store,
+            batch: Batch::new(config.apm_compression_level, config.lambda.share(BUDGET.0, BUDGET.1)),
+            store: Store::new(config.lambda.share(store::BUDGET.0, store::BUDGET.1)),
             events,
             lane,
-            rates: Arc::new(rates),
             pressed: false,
         }
     }
@@ -98,7 +100,9 @@ impl State {
             // Its end of the reply's channel closes, which is an answer.
             Message::Stats { .. } => {}
             Message::Proxied { payload, reply } => self.proxied(payload, &reply),
-            Message::Tags(tags) => self.tagging = Tagging::new(&tags),
+            Message::Tags(tags) => {
+                self.tagging = Tagging::new(&tags, self.computes_stats, &mut self.stages.replacer);
+            }
             Message::Flush(ticket) => self.flush(ticket),
         }
     }
@@ -118,9 +122,9 @@ impl State {
         reply: &Sender<Result<Arc<Rates>, DecodeError>>,
     ) {
         let mut tally = Tally::default();
-        let Self { batch, pipeline, tagging, .. } = self;
+        let Self { batch, pipeline, tagging, stages, .. } = self;
         let full = &mut |piece: super::pipeline::Piece<'_>| batch.add(piece, headers);
-        let request = Request { headers, tagging, now: clock::wall_ns(), full };
+        let request = Request { headers, tagging, stages, now: clock::wall_ns(), full };
         let outcome = pipeline.run(&body, format, request, &mut tally);
         // The tracer waits for no compression, and the next request not for this one's memory.
         drop(body);
@@ -129,7 +133,7 @@ impl State {
         }
         count(&tally);
         // The connection may have given up waiting; the spans are sent all the same.
-        let rates = Arc::clone(&self.rates);
+        let rates = self.stages.rates();
         let _ = reply.try_send(outcome.map(|()| rates));
         self.batch.request(headers);
         if let Some(piece) = self.pipeline.piece() {
@@ -168,6 +172,7 @@ impl State {
         self.account();
         self.pressed = false;
         self.pipeline.rest();
+        self.stages.rest();
     }
 
     /// Counts what the batch dropped.
@@ -188,13 +193,16 @@ fn count(tally: &Tally) {
         (Counter::SpansSpanIdZero, tally.span_id_zero),
         (Counter::SpansForeign, tally.foreign),
         (Counter::SpansTooLarge, tally.too_large),
+        (Counter::SpansDuplicate, tally.duplicates),
+        (Counter::SpansPlumbing, tally.plumbing),
         (Counter::TracesMiscounted, tally.miscounted),
     ] {
         if spans > 0 {
             counters::add(counter, spans);
         }
     }
-    let dropped = tally.trace_id_zero + tally.span_id_zero + tally.foreign + tally.too_large;
+    let dropped =
+        tally.duplicates + tally.plumbing + tally.trace_id_zero + tally.span_id_zero + tally.foreign + tally.too_large;
     if dropped > 0 {
         crate::diag::debug!("traces: of a request {} spans taken, {dropped} dropped: {tally:?}", tally.accepted);
     }

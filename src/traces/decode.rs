@@ -182,6 +182,10 @@ fn meta<D: Dialect>(d: &D, reader: &mut Reader<'_>, store: &mut Store, span: &mu
             b"_dd.origin" => &mut span.known.origin,
             b"http.status_code" => &mut span.known.status_code,
             b"http.url" => &mut span.known.url,
+            b"_inferred_span.tag_source" => {
+                span.inferred = true;
+                continue;
+            }
             b"tcp.remote.host" | b"dns.address" => {
                 span.network = true;
                 continue;

@@ -11,9 +11,6 @@ const META: u32 = 10;
 const METRICS: u32 = 11;
 const META_STRUCT: u32 = 13;
 
-/// The service that every Lambda span has if its tracer was not told another.
-const DEFAULT_SERVICE: &[u8] = b"aws.lambda";
-
 /// The metric of a top-level span.
 const TOP_LEVEL: &[u8] = b"_top_level";
 
@@ -26,8 +23,6 @@ pub struct Context<'a> {
     pub store: &'a Store,
     /// The function's tags.
     pub overlay: &'a Overlay,
-    /// What the service `aws.lambda` is called; empty for the same.
-    pub service: &'a str,
 }
 
 impl<'a> Context<'a> {
@@ -44,10 +39,7 @@ pub fn span(span: &Span, cx: &Context<'_>, out: &mut Buffer) -> bool {
         return false;
     }
     let limit = out.len() + MAX_SPAN;
-    match cx.get(span.service) {
-        service if service.bytes() != DEFAULT_SERVICE || cx.service.is_empty() => out.bytes(1, service),
-        _ => out.bytes(1, Slack::whole(cx.service.as_bytes())),
-    }
+    out.bytes(1, cx.get(span.service));
     out.bytes(2, cx.get(span.name));
     out.bytes(3, cx.get(span.resource));
     out.uint(4, span.trace_id);

@@ -35,6 +35,7 @@ pub mod receiver;
 pub mod replace;
 pub mod sampling;
 pub mod span;
+pub mod stages;
 pub mod stats;
 pub mod tagging;
 pub mod v07;

@@ -148,6 +148,17 @@ impl Writer {
         &self.origin
     }
 
+    /// Sets the sampling priority, whatever the chunk or its spans say.
+    pub fn decided(&mut self, priority: Option<i32>) {
+        self.priority = priority;
+    }
+
+    /// The environment that goes out: the function's, else what is known of the process.
+    #[must_use]
+    pub fn env<'a>(&'a self, tagging: &'a Tagging) -> &'a [u8] {
+        if tagging.env.is_empty() { &self.about.env } else { tagging.env.as_bytes() }
+    }
+
     /// Takes what is not known yet of the process from a chunk.
     pub fn learn(&mut self, spans: &[Span], root: usize, body: &[u8], store: &Store) {
         self.about.learn(spans, root, body, store);

@@ -7,15 +7,16 @@
 //! priority and origin carry over to windows without.
 
 mod formats;
+mod window;
 
-use super::chunk::{self, Index, Reject};
+use super::chunk::{self, Reject};
 use super::decode::Dialect;
 use super::msgpack::{Fault, Reader};
-use super::normalize::normalize;
 use super::payload::Writer;
 use super::span::{Span, Store, Text};
+use super::stages::Stages;
 use super::tagging::Tagging;
-use super::{DecodeError, Format, TracerHeaders, encode};
+use super::{DecodeError, Format, TracerHeaders};
 
 /// A piece is finished when it is this long, in bytes. Requests of usual size fit into one, so that their tracer is
 /// answered before anything is compressed.
@@ -47,6 +48,10 @@ pub struct Tally {
     pub foreign: u64,
     /// Dropped because they are longer than the intake takes.
     pub too_large: u64,
+    /// Dropped because they came before.
+    pub duplicates: u64,
+    /// Dropped because Lambda's own plumbing caused them.
+    pub plumbing: u64,
     /// 1 if the request has more or fewer traces than its tracer says; not of spans.
     pub miscounted: u64,
 }
@@ -66,6 +71,8 @@ pub struct Request<'a> {
     pub headers: &'a TracerHeaders,
     /// What goes on every span.
     pub tagging: &'a Tagging,
+    /// The stages, and what they remember of earlier requests.
+    pub stages: &'a mut Stages,
     /// Nanoseconds since the epoch.
     pub now: u64,
     /// Takes the pieces that are full before the request is done.
@@ -76,7 +83,6 @@ pub struct Request<'a> {
 #[derive(Debug, Default)]
 pub struct Pipeline {
     spans: Vec<Span>,
-    index: Index,
     /// Its pool has first the repaired strings of the table, then those of the window.
     store: Store,
     strings: Vec<Text>,
@@ -119,8 +125,6 @@ impl Pipeline {
     pub fn rest(&mut self) {
         self.spans.clear();
         self.spans.shrink_to(KEEP_SPANS);
-        self.index.clear();
-        self.index.shrink(KEEP_SPANS);
         self.store.rest(KEEP_BYTES);
         self.strings.clear();
         self.strings.shrink_to(KEEP_SPANS);
@@ -138,7 +142,7 @@ impl Pipeline {
         request: &mut Request<'_>,
         tally: &mut Tally,
     ) -> Result<(), Fault> {
-        let (mut trace_id, mut reject, mut unsent) = (None, None, 0);
+        let (mut trace_id, mut reject, mut fate, mut unsent) = (None, None, None, 0);
         let mut left = reader.array()?;
         self.traces += 1;
         self.writer.trace();
@@ -154,6 +158,11 @@ impl Pipeline {
                     self.spans.pop();
                     continue;
                 }
+                if !request.stages.is_new(span) {
+                    tally.duplicates += 1;
+                    self.spans.pop();
+                    continue;
+                }
                 unsent += 1;
                 let first = *trace_id.get_or_insert(span.trace_id);
                 reject = reject.or_else(|| chunk::admit(span, first).err());
@@ -163,7 +172,7 @@ impl Pipeline {
                 }
             }
             if reject.is_none() && !self.spans.is_empty() {
-                self.window(reader.bytes(), request, tally);
+                self.window(reader.bytes(), request, &mut fate, tally);
                 unsent = 0;
             }
         }
@@ -180,31 +189,5 @@ impl Pipeline {
     fn has_room(&self, table: usize) -> bool {
         let Store { pairs, metrics, pool } = &self.store;
         self.spans.len() < WINDOW && pairs.len() + metrics.len() < WINDOW_ENTRIES && pool.len() < table + WINDOW_POOL
-    }
-
-    /// The stages, in their order, over the spans of a window.
-    fn window(&mut self, body: &[u8], request: &mut Request<'_>, tally: &mut Tally) {
-        let Self { spans, index, store, writer, .. } = self;
-        index.clear();
-        for span in &mut *spans {
-            normalize(span, body, store, request.now);
-        }
-        let root = chunk::root(spans, index);
-        let same = |a: Text, b: Text| a.of(body, &store.pool) == b.of(body, &store.pool);
-        chunk::mark_top_level(spans, index, request.headers.client_computed_top_level, same);
-        let facts = chunk::facts(spans, root);
-        writer.facts(facts.priority, store.value(facts.origin).map(|origin| origin.of(body, &store.pool)));
-        writer.learn(spans, root, body, store);
-
-        let overlay = request.tagging.overlay(request.headers.client_computed_stats);
-        let cx = encode::Context { body, store, overlay, service: &request.tagging.service };
-        for span in &*spans {
-            let taken = writer.span(request.headers, |out| encode::span(span, &cx, out));
-            *(if taken { &mut tally.accepted } else { &mut tally.too_large }) += 1;
-            if writer.is_full() {
-                writer.flush(request.tagging, request.full);
-            }
-        }
-        writer.end_chunk();
     }
 }

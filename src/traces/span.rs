@@ -266,6 +266,8 @@ pub struct Span {
     pub tracer_top_level: bool,
     /// Whether there is a `tcp.remote.host` or a `dns.address` in `meta`.
     pub network: bool,
+    /// Whether there is an `_inferred_span.tag_source` in `meta`.
+    pub inferred: bool,
     /// Whether the metric `_top_level` is to be set.
     pub top_level: bool,
     /// Whether a value of `meta` may be the number of a credit card, by its length and first byte.

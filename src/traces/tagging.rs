@@ -4,6 +4,7 @@
 //! Pure.
 
 use super::names;
+use super::replace::Replacer;
 use crate::codec::protobuf as pb;
 use crate::lambda::Tags;
 
@@ -29,11 +30,15 @@ pub struct Tagging {
 }
 
 impl Tagging {
-    /// Encodes `tags`.
+    /// Encodes `tags` as `replacer` leaves them. Where stats are computed here (`computes_stats`) nobody else has to.
     #[must_use]
-    pub fn new(tags: &Tags) -> Self {
+    pub fn new(tags: &Tags, computes_stats: bool, replacer: &mut Replacer) -> Self {
         let lambda = [("_dd.origin", "lambda"), ("origin", "lambda")];
-        let pairs = || tags.pairs.iter().map(|(k, v)| (k.as_str(), v.as_str())).chain(lambda);
+        let mut own = tags.pairs.clone();
+        replacer.pairs(&mut own);
+        let pairs = || own.iter().map(|(k, v)| (k.as_str(), v.as_str())).chain(lambda);
+        let backend = [("_dd.compute_stats", "1")];
+        let backend = if computes_stats { &[] } else { &backend[..] };
         let mut payload_tags = Vec::new();
         if !tags.joined.is_empty() {
             pb::entry(&mut payload_tags, PAYLOAD_TAGS, b"_dd.tags.function", tags.joined.as_bytes());
@@ -42,7 +47,7 @@ impl Tagging {
         names::tag(tags.get("env").unwrap_or_default(), &mut env);
         Self {
             plain: Overlay::new(pairs()),
-            counted: Overlay::new(pairs().chain([("_dd.compute_stats", "1")])),
+            counted: Overlay::new(pairs().chain(backend.iter().copied())),
             service: tags.get("service").unwrap_or_default().to_owned(),
             payload_tags,
             // The characters of a tag are those of a string.
@@ -121,10 +126,13 @@ mod tests {
         }
     }
 
+    fn of(tags: &Tags) -> Tagging {
+        Tagging::new(tags, false, &mut Replacer::new(&[]).0)
+    }
+
     #[test]
     fn spans_get_every_tag_and_the_origin() {
-        let tagging =
-            Tagging::new(&tags(&[("functionname", "f"), ("env", "Prod"), ("service", "shop"), ("version", "1.0")]));
+        let tagging = of(&tags(&[("functionname", "f"), ("env", "Prod"), ("service", "shop"), ("version", "1.0")]));
         for (computes, expected) in [(true, None), (false, Some("1"))] {
             let overlay = tagging.overlay(computes);
             let span = oracle::Span::decode(overlay.bytes.as_slice()).unwrap();
@@ -152,7 +160,7 @@ mod tests {
 
     #[test]
     fn nothing_is_known_yet() {
-        let tagging = Tagging::new(&Tags::default());
+        let tagging = of(&Tags::default());
         assert!(tagging.payload_tags.is_empty() && tagging.service.is_empty() && tagging.env.is_empty());
     }
 }

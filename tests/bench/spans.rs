@@ -4,10 +4,12 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use thimble::config::Config;
 use thimble::lambda::Tags;
 use thimble::traces::batch::{BUDGET, Batch};
 use thimble::traces::msgpack::Reader;
 use thimble::traces::pipeline::{Piece, Pipeline, Request, Tally};
+use thimble::traces::stages::Stages;
 use thimble::traces::tagging::Tagging;
 use thimble::traces::{Format, TracerHeaders};
 
@@ -32,18 +34,17 @@ pub struct Figure {
 /// Measures everything, each `rounds` times, and returns the best of each.
 pub fn run(rounds: u32) -> Vec<Figure> {
     let (v04, v05) = (payload_v04(0), payload_v05(0));
-    let tagging = Tagging::new(&function_tags());
     let mut figures = Vec::new();
     let mut measure = |name, f: &mut dyn FnMut()| figures.push(Figure { name, ns_per_span: best(rounds, f) });
     let mut copy = vec![0; v04.len()];
     measure("copy of a v0.4 body", &mut || copy.copy_from_slice(black_box(&v04)));
     measure("walk over a v0.4 body", &mut || black_box(Reader::new(black_box(&v04), 0).skip()).unwrap());
-    let mut pipeline = Pipeline::default();
     let mut encoded = Vec::new();
-    encode(&mut pipeline, &v04, Format::V04, &tagging, &mut |piece| encoded.push((piece.bytes.to_vec(), piece.spans)));
+    let mut path = Path::new(&[]);
+    path.encode(&v04, Format::V04, &mut |piece| encoded.push((piece.bytes.to_vec(), piece.spans)));
     let drop = &mut |_: Piece<'_>| {};
-    measure("v0.4 decoded, tagged, encoded", &mut || encode(&mut pipeline, &v04, Format::V04, &tagging, drop));
-    measure("v0.5 decoded, tagged, encoded", &mut || encode(&mut pipeline, &v05, Format::V05, &tagging, drop));
+    measure("v0.4 decoded, tagged, encoded", &mut || path.encode(&v04, Format::V04, drop));
+    measure("v0.5 decoded, tagged, encoded", &mut || path.encode(&v05, Format::V05, drop));
     let headers = TracerHeaders::default();
     let mut batch = Batch::new(1, BUDGET.0);
     measure("zstd level 1 of the result", &mut || {
@@ -53,22 +54,36 @@ pub fn run(rounds: u32) -> Vec<Figure> {
     figures
 }
 
-/// Encodes a body and gives all its pieces to `sink`; panics if it is not taken whole.
-pub fn encode(
-    pipeline: &mut Pipeline,
-    body: &[u8],
-    format: Format,
-    tagging: &Tagging,
-    sink: &mut dyn FnMut(Piece<'_>),
-) {
-    let headers = TracerHeaders { lang: "python".into(), client_computed_top_level: true, ..TracerHeaders::default() };
-    let mut tally = Tally::default();
-    let request = Request { headers: &headers, tagging, now: EPOCH_NS, full: sink };
-    pipeline.run(black_box(body), format, request, &mut tally).expect("the body is well formed");
-    if let Some(piece) = pipeline.piece() {
-        sink(piece);
+/// Everything between a body and the pieces that are compressed.
+struct Path {
+    pipeline: Pipeline,
+    stages: Stages,
+    tagging: Tagging,
+}
+
+impl Path {
+    /// With the function's tags, under these settings.
+    fn new(settings: &[(&str, &str)]) -> Self {
+        let environment: Vec<_> = settings.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let config = Config::load(&environment, None).0;
+        let mut stages = Stages::new(&config, 7);
+        let tagging = Tagging::new(&function_tags(), config.apm.compute_stats, &mut stages.replacer);
+        Self { pipeline: Pipeline::default(), stages, tagging }
     }
-    assert_eq!(tally.accepted, SPANS);
+
+    /// Encodes a body and gives all its pieces to `sink`; panics if it is not taken whole.
+    fn encode(&mut self, body: &[u8], format: Format, sink: &mut dyn FnMut(Piece<'_>)) {
+        let Self { pipeline, stages, tagging } = self;
+        let headers =
+            TracerHeaders { lang: "python".into(), client_computed_top_level: true, ..TracerHeaders::default() };
+        let mut tally = Tally::default();
+        let request = Request { headers: &headers, tagging, stages, now: EPOCH_NS, full: sink };
+        pipeline.run(black_box(body), format, request, &mut tally).expect("the body is well formed");
+        if let Some(piece) = pipeline.piece() {
+            sink(piece);
+        }
+        assert_eq!(tally.accepted, SPANS);
+    }
 }
 
 fn best(rounds: u32, f: &mut dyn FnMut()) -> f64 {

@@ -5,8 +5,10 @@
 
 use libdd_trace_protobuf::pb;
 use prost::Message as _;
+use thimble::config::Config;
 use thimble::lambda::Tags;
 use thimble::traces::pipeline::{Pipeline, Request, Tally};
+use thimble::traces::stages::Stages;
 use thimble::traces::tagging::Tagging;
 use thimble::traces::{DecodeError, Format, TracerHeaders, json as transcode, msgpack};
 
@@ -94,11 +96,13 @@ fn decoded(body: &[u8], format: Format) {
 fn run(pipeline: &mut Pipeline, body: &[u8], format: Format) -> Outcome {
     let tags = Tags { pairs: vec![("env".into(), "prod".into())], joined: "env:prod".into(), ..Tags::default() };
     let headers = TracerHeaders { trace_count: Some(1), ..TracerHeaders::default() };
-    let tagging = Tagging::new(&tags);
+    let mut stages = Stages::new(&Config::load(&[], None).0, 7);
+    let tagging = Tagging::new(&tags, false, &mut stages.replacer);
     let (mut tally, mut pieces) = (Tally::default(), Vec::new());
     let request = Request {
         headers: &headers,
         tagging: &tagging,
+        stages: &mut stages,
         now: 1_800_000_000_000_000_000,
         full: &mut |piece| pieces.push(piece.bytes.to_vec()),
     };

@@ -29,9 +29,10 @@ fn start_with(tags: Tags, handle: impl Fn(&mut State, Message) + Send + 'static)
     let (done_in, done) = unbounded();
     let (jobs_in, jobs) = unbounded();
     let lane = Lane::new(Signal::Traces, done_in, Box::new(move |rx| jobs_in.send(rx).is_ok()));
-    let batch = Batch::new(1, BUDGET.0);
     let thread = std::thread::spawn(move || {
-        serve(State::new(&tags, batch, Store::new(1 << 20), events_in, lane), messages, handle)
+        let mut config = Config::load(&[], None).0;
+        config.lambda.memory_size = "32".to_owned();
+        serve(State::new(&config, &tags, 7, events_in, lane), messages, handle);
     });
     Running { inbox, events, jobs, done, thread }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::forwarder::Client;
 use crate::lambda::Tags;
 use crate::traces::pipeline::{Pipeline, Request, Tally};
+use crate::traces::stages::Stages;
 use crate::traces::tagging::Tagging;
 use crossbeam_channel::unbounded;
 
@@ -48,8 +49,9 @@ fn answer(head: &Head, body: &[u8], act: impl FnOnce(Message) + Send + 'static) 
 
 fn decode(message: Message) {
     let Message::Payload { body, format, headers, reply } = message else { panic!("{message:?}") };
-    let tagging = Tagging::new(&crate::lambda::Tags::default());
-    let request = Request { headers: &headers, tagging: &tagging, now: 0, full: &mut |_| {} };
+    let mut stages = Stages::new(&Config::load(&[], None).0, 7);
+    let tagging = Tagging::new(&Tags::default(), false, &mut stages.replacer);
+    let request = Request { headers: &headers, tagging: &tagging, stages: &mut stages, now: 0, full: &mut |_| {} };
     let outcome = Pipeline::default().run(&body, format, request, &mut Tally::default());
     reply.send(outcome.map(|()| rates())).unwrap();
 }

@@ -84,6 +84,12 @@ impl Verdict {
         matches!(self, Self::DropByUser | Self::DropByPriority | Self::DropByHash)
     }
 
+    /// The sampling priority that goes out, if not the tracer's.
+    #[must_use]
+    pub fn priority(self) -> Option<i32> {
+        (self == Self::SingleSpans).then_some(USER_KEEP)
+    }
+
     /// What counts the spans to which this happened; `None` if nothing did. With [`Verdict::SingleSpans`] these are the
     /// spans that go out; the others count as [`Counter::SampledOutByPriority`].
     #[must_use]
@@ -145,7 +151,7 @@ impl Samplers {
             self.by_priority(chunk, priority, now)
         };
         if verdict.is_drop() && chunk.spans.iter().any(|span| is_single(span, chunk.body, chunk.store)) {
-            chunk.priority = Some(USER_KEEP);
+            chunk.priority = Verdict::SingleSpans.priority();
             return Verdict::SingleSpans;
         }
         verdict

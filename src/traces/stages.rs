@@ -1,0 +1,166 @@
+//! The stages in the agent's order, and what they remember from trace to trace (spec: traces 4.2 to 4.8). Pure: time is an
+//! argument.
+//!
+//! | | stage | over |
+//! | --- | --- | --- |
+//! | 1 | dedup | spans, as they are decoded |
+//! | 2 | what Lambda's own plumbing causes goes | spans |
+//! | 3 | normalise, name the service, cut | spans |
+//! | 4 | ignored resources, filters | the root |
+//! | 5 | obfuscate, replace | spans |
+//! | 6 | mark top-level spans | the chunk |
+//! | 7 | count stats | the chunk |
+//! | 8 | sample | the chunk |
+//!
+//! What the first window of a trace decides in 4 and 8 holds for its later ones.
+
+use std::sync::Arc;
+
+use super::chunk::{self, Index};
+use super::dedup::Dedup;
+use super::filter::{Filter, Reason};
+use super::normalize::normalize;
+use super::obfuscate::Obfuscator;
+use super::plumbing::Plumbing;
+use super::replace::Replacer;
+use super::sampling::{Samplers, Verdict};
+use super::span::{Span, Store, Text};
+use super::{Chunk, Rates, TracerHeaders, names};
+use crate::config::Config;
+
+/// The service that every Lambda span has if its tracer was not told another.
+const DEFAULT_SERVICE: &[u8] = b"aws.lambda";
+
+/// What a tracer's span of an invocation's cause gets: the service of the invocation itself.
+const BASE_SERVICE: &[u8] = b"_dd.base_service";
+
+/// Longest resource, in bytes (as the Go agent).
+const MAX_RESOURCE: usize = 5_000;
+
+/// What [`Stages::rest`] keeps of the memory.
+const KEEP_SPANS: usize = 512;
+
+/// What was decided about a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The user does not want it.
+    Unwanted(Reason),
+    /// What the samplers said.
+    Sampled(Verdict),
+}
+
+/// The stages.
+pub struct Stages {
+    dedup: Dedup,
+    plumbing: Plumbing,
+    filter: Filter,
+    obfuscator: Obfuscator,
+    /// What the user wants replaced; also in the function's own tags.
+    pub replacer: Replacer,
+    samplers: Samplers,
+    index: Index,
+}
+
+impl Stages {
+    /// The stages that `config` asks for. `seed` is random. Says what is wrong with the user's patterns.
+    #[must_use]
+    pub fn new<'a>(config: &'a Config, seed: u64) -> Self {
+        let (filter, bad_filters) = Filter::new(&config.apm);
+        let (replacer, bad_rules) = Replacer::new(&config.apm.replace);
+        for bad in bad_filters.iter().chain(&bad_rules) {
+            log::error!("{bad}");
+        }
+        let given = |address: &'a str| Some(address).filter(|address| !address.is_empty());
+        Self {
+            dedup: Dedup::new(seed),
+            plumbing: Plumbing::new(given(&config.lambda.runtime_api), given(&config.lambda.xray_daemon)),
+            filter,
+            obfuscator: Obfuscator::new(&config.apm.obfuscation),
+            replacer,
+            samplers: Samplers::new(&config.apm.sampling, config.apm.compute_stats, seed),
+            index: Index::default(),
+        }
+    }
+
+    /// The rates that tracers are told.
+    pub fn rates(&mut self) -> Arc<Rates> {
+        Arc::clone(self.samplers.rates())
+    }
+
+    /// Gives back the memory that only large requests need.
+    pub fn rest(&mut self) {
+        self.index.clear();
+        self.index.shrink(KEEP_SPANS);
+        self.replacer.rest();
+        self.samplers.rest();
+    }
+
+    /// Whether a span has not come before.
+    pub fn is_new(&mut self, span: &Span) -> bool {
+        self.dedup.is_new(span.trace_id, span.span_id)
+    }
+
+    /// Takes out what Lambda's plumbing causes, and puts right what the intake demands. A span of the service
+    /// `aws.lambda` gets the name `service`, unless that is empty. How many spans went.
+    pub fn clean(&mut self, spans: &mut Vec<Span>, body: &[u8], store: &mut Store, service: &[u8], now: u64) -> usize {
+        let before = spans.len();
+        spans.retain(|span| !self.plumbing.is_plumbing(span, body, store));
+        let mut own = None;
+        for span in &mut *spans {
+            normalize(span, body, store, now);
+            if span.service.len() == DEFAULT_SERVICE.len()
+                && !service.is_empty()
+                && span.service.of(body, &store.pool) == DEFAULT_SERVICE
+            {
+                span.service = *own.get_or_insert_with(|| Text::pooled(&mut store.pool, service));
+            }
+        }
+        before - spans.len()
+    }
+
+    /// The index of the root of the spans of a window, which are at least one.
+    pub fn root(&mut self, spans: &[Span]) -> usize {
+        self.index.clear();
+        chunk::root(spans, &mut self.index)
+    }
+
+    /// Whether the user does not want the trace of this root.
+    #[must_use]
+    pub fn rejects(&self, root: &Span, body: &[u8], store: &Store) -> Option<Reason> {
+        self.filter.rejects(root, body, store)
+    }
+
+    /// Obfuscates and replaces, and marks the top-level spans.
+    pub fn refine(&mut self, spans: &mut [Span], body: &[u8], store: &mut Store, service: &[u8], from: &TracerHeaders) {
+        for span in &mut *spans {
+            if span.inferred {
+                base_service(span, body, store, service);
+            }
+            self.obfuscator.span(span, body, store);
+            self.replacer.span(span, body, store);
+            if span.resource.len() > MAX_RESOURCE {
+                let end = names::cut(span.resource.of(body, &store.pool), MAX_RESOURCE).len();
+                span.resource = span.resource.cut(end);
+            }
+        }
+        let same = |a: Text, b: Text| a.of(body, &store.pool) == b.of(body, &store.pool);
+        chunk::mark_top_level(spans, &mut self.index, from.client_computed_top_level, same);
+    }
+
+    /// Decides what goes out. `earlier` is what was decided of an earlier window of the trace.
+    pub fn decide(&mut self, chunk: &mut Chunk<'_>, from: &TracerHeaders, now: u64, earlier: Option<Fate>) -> Verdict {
+        if let Some(Fate::Sampled(verdict)) = earlier {
+            chunk.priority = verdict.priority().or(chunk.priority);
+            return verdict;
+        }
+        let sent = from.trace_count.unwrap_or(1).max(1);
+        self.samplers.decide(chunk, from.dropped_p0_traces as f64 / sent as f64, now)
+    }
+}
+
+/// Says on a span that a tracer made of an invocation's cause whose service that caused, unless it says so itself.
+fn base_service(span: &mut Span, body: &[u8], store: &mut Store, service: &[u8]) {
+    if !service.is_empty() && store.find(span, BASE_SERVICE, body).is_none() {
+        store.set(span, BASE_SERVICE, service, body);
+    }
+}
