@@ -106,6 +106,12 @@ impl Part {
     pub fn of<T>(self, all: &[T]) -> &[T] {
         all.get(self.first as usize..).and_then(|rest| rest.get(..self.count as usize)).unwrap_or_default()
     }
+
+    /// These of `all`, to change them.
+    #[must_use]
+    pub fn of_mut<T>(self, all: &mut [T]) -> &mut [T] {
+        all.get_mut(self.first as usize..).and_then(|rest| rest.get_mut(..self.count as usize)).unwrap_or_default()
+    }
 }
 
 /// What the spans of a window share: the entries of their maps, and the strings that are not in the body.
@@ -270,7 +276,7 @@ pub struct Span {
     pub inferred: bool,
     /// Whether the metric `_top_level` is to be set.
     pub top_level: bool,
-    /// Whether a value of `meta` may be the number of a credit card, by its length and first byte.
+    /// Whether a value of `meta` may be the number of a credit card, by its length and first bytes.
     pub digits: bool,
     /// Whether a part of it alone is longer than a span may be.
     pub oversize: bool,

@@ -120,11 +120,11 @@ impl Obfuscator {
         let cards = &self.settings.credit_cards;
         let is_card =
             |key: &[u8], value: &[u8]| cards::is_number(value, cards.luhn) && cards::concerns(key, &cards.keep_values);
-        for at in span.meta.first..span.meta.first + span.meta.count {
-            let Some(&pair) = store.pairs.get(at as usize) else { break };
-            let (key, value) = (pair.key.of(body, &store.pool), pair.value.of(body, &store.pool));
-            if is_card(key, value) {
-                store.replace(at, HIDDEN);
+        let Store { pairs, pool, .. } = store;
+        for pair in span.meta.of_mut(pairs) {
+            let value = pair.value.of(body, pool);
+            if cards::possible(value) && is_card(pair.key.of(body, pool), value) {
+                pair.value = Text::pooled(pool, HIDDEN);
             }
         }
         if !span.events.is_empty() {
