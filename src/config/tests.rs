@@ -450,6 +450,7 @@ fn what_lambda_says() {
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
         ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
         ("AWS_EXECUTION_ENV", "AWS_Lambda_python3.12"),
+        ("_AWS_XRAY_DAEMON_ADDRESS", "169.254.79.129:2000"),
         ("LAMBDA_TASK_ROOT", "/code"),
     ]);
     let expected = LambdaEnv {
@@ -460,6 +461,7 @@ fn what_lambda_says() {
         memory_size: "128".into(),
         initialization_type: "on-demand".into(),
         execution_env: "AWS_Lambda_python3.12".into(),
+        xray_daemon: "169.254.79.129:2000".into(),
         task_root: "/code".into(),
     };
     assert_eq!(full, expected);

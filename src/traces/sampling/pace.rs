@@ -113,7 +113,7 @@ impl Pace {
 
     /// How many signatures have a place.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn signatures(&self) -> usize {
         self.seen.len()
     }
 
@@ -270,7 +270,7 @@ mod tests {
             run(&mut pace, &mut now, 1, &[(1, 5_000.0)]);
             pace.advance(now + (seconds - 5) * SECOND);
             assert_eq!(pace.rate(1), expected, "{seconds}");
-            assert_eq!(pace.len(), usize::from(expected.is_some()), "{seconds}");
+            assert_eq!(pace.signatures(), usize::from(expected.is_some()), "{seconds}");
         }
     }
 
