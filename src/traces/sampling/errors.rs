@@ -39,7 +39,7 @@ impl Errors {
         let root = chunk.spans.get(chunk.root)?;
         let mut signature = signature::trace(chunk, &mut self.hashes);
         pace.advance(now);
-        if pace.len() >= KINDS && !pace.has(signature) {
+        if pace.signatures() >= KINDS && !pace.has(signature) {
             signature %= KINDS as u32;
         }
         pace.count(signature, super::weight(root, 0.0, chunk.body, chunk.store));
