@@ -18,7 +18,7 @@ const ENV: &str = ",env:";
 
 /// A service in an environment.
 #[derive(Debug)]
-struct Service {
+struct Entry {
     signature: u32,
     /// The key of the answer.
     key: Box<str>,
@@ -28,7 +28,7 @@ struct Service {
     bare: bool,
 }
 
-impl Service {
+impl Entry {
     fn is(&self, service: &[u8], env: &str) -> bool {
         let (name, rest) = (self.name(), self.key.as_bytes().get(SERVICE.len() + self.name + ENV.len()..));
         name.as_bytes() == service && rest == Some(env.as_bytes())
@@ -49,7 +49,7 @@ pub struct Services {
     /// `None` if all traces are wanted.
     pace: Option<Pace>,
     /// Sorted by signature.
-    all: Vec<Service>,
+    all: Vec<Entry>,
     bytes: usize,
     /// The index of the service that was seen last: mostly there is one.
     last: usize,
@@ -121,7 +121,7 @@ impl Services {
             _ => {
                 let name = String::from_utf8_lossy(service);
                 let key = [SERVICE, &name, ENV, env].concat().into_boxed_str();
-                let new = Service { signature, key, name: name.len(), bare };
+                let new = Entry { signature, key, name: name.len(), bare };
                 if self.bytes + new.bytes() > MAX_BYTES {
                     return None;
                 }
