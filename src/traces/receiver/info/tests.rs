@@ -153,15 +153,24 @@ fn the_obfuscator_is_described_in_both_spellings() {
 fn it_lists_what_is_served_and_nothing_deprecated() {
     let json: Json = read(&config());
     for path in json["endpoints"].as_array().unwrap() {
-        assert!(routes::find(path.as_str().unwrap()).is_some(), "{path}");
+        let path = path.as_str().unwrap();
+        assert!(routes::find(path).is_some() || passthrough::route(path).is_some(), "{path}");
     }
     let served = routes::ROUTES.iter().filter(|route| route.listed).map(|route| route.path);
-    assert_eq!(json["endpoints"], served.collect::<Json>());
+    let proxy = config().apm.proxy;
+    assert_eq!(json["endpoints"], served.chain(passthrough::listed(&proxy)).collect::<Json>());
     for path in ["/spans", "/services", "/v0.1/spans", "/v0.2/traces"] {
         assert!(!json["endpoints"].as_array().unwrap().contains(&json!(path)), "{path}");
     }
-    let proxied = routes::ROUTES.iter().any(|route| route.listed && route.path.starts_with("/evp_proxy/"));
-    assert_eq!(json.get("evp_proxy_allowed_headers").is_some(), proxied);
+    for on in [false, true] {
+        let mut config = config();
+        (config.apm.proxy.evp_enabled, config.apm.proxy.openlineage_enabled) = (on, on);
+        let json: Json = read(&config);
+        for path in ["/evp_proxy/v2/", "/openlineage/api/v1/lineage"] {
+            assert_eq!(json["endpoints"].as_array().unwrap().contains(&json!(path)), on, "{path}");
+        }
+        assert_eq!(json.get("evp_proxy_allowed_headers").is_some(), on);
+    }
 }
 
 #[test]
