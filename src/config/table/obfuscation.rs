@@ -53,14 +53,15 @@ pub const TABLES: &[&[Row]] = &[
     SQL,
 ];
 
-/// The features of the Go agent that are about SQL; the others do nothing here.
+/// The features of the Go agent that mean something here.
 fn features(c: &mut Config, given: &mut Given<'_>) -> Result<(), Problem> {
-    let sql = &mut c.apm.obfuscation.sql;
+    let (sql, full_trace_id) = (&mut c.apm.obfuscation.sql, &mut c.apm.sampling.probabilistic.full_trace_id);
     for feature in names(given)? {
         match feature.as_str() {
             "table_names" => sql.table_names = true,
             "quantize_sql_tables" | "replace_sql_digits" => sql.replace_digits = true,
             "keep_sql_alias" => sql.keep_sql_alias = true,
+            "probabilistic_sampler_full_trace_id" => *full_trace_id = true,
             "dollar_quoted_func" => sql.dollar_quoted_func = true,
             _ => {}
         }
@@ -185,7 +186,8 @@ const SQL: &[Row] = &[
         yaml: &["apm_config.features"],
         form: NAMES,
         doc: "Features of the Go agent: table_names, quantize_sql_tables, replace_sql_digits, keep_sql_alias and \
-              dollar_quoted_func do what the settings below do; others do nothing.",
+              dollar_quoted_func do what the settings below do, probabilistic_sampler_full_trace_id makes that \
+              sampler look at all of a trace's id; others do nothing.",
         read: features,
         ..PLAIN
     },

@@ -31,7 +31,7 @@ fn start_with(tags: Tags, handle: impl Fn(&mut State, Message) + Send + 'static)
     let lane = Lane::new(Signal::Traces, done_in, Box::new(move |rx| jobs_in.send(rx).is_ok()));
     let thread = std::thread::spawn(move || {
         let mut config = Config::load(&[], None).0;
-        config.lambda.memory_size = "32".to_owned();
+        config.apm_compression_level = 1;
         serve(State::new(&config, &tags, 7, events_in, lane), messages, handle);
     });
     Running { inbox, events, jobs, done, thread }
@@ -54,12 +54,25 @@ impl Running {
 /// A body of one trace with one span, whose resource is `resource`.
 fn body(resource: &str) -> Vec<u8> {
     let mut out = vec![0x91, 0x91, 0x83];
-    for (key, id) in [("trace_id", 7), ("span_id", 8)] {
+    // A span of the same ids would be the same span sent again.
+    let span_id = resource.bytes().fold(8, |id: u64, byte| id.wrapping_mul(31).wrapping_add(byte.into()));
+    for (key, id) in [("trace_id", 7), ("span_id", span_id)] {
         rmp::encode::write_str(&mut out, key).unwrap();
         rmp::encode::write_uint(&mut out, id).unwrap();
     }
     rmp::encode::write_str(&mut out, "resource").unwrap();
     rmp::encode::write_str(&mut out, resource).unwrap();
+    out
+}
+
+/// The same with a tag of this value, which nothing shortens.
+fn tagged(value: &str) -> Vec<u8> {
+    let mut out = body(&value[..16]);
+    out[2] += 1;
+    rmp::encode::write_str(&mut out, "meta").unwrap();
+    out.push(0x81);
+    rmp::encode::write_str(&mut out, "noise").unwrap();
+    rmp::encode::write_str(&mut out, value).unwrap();
     out
 }
 
@@ -123,8 +136,8 @@ fn pressure_is_told_once_between_flushes() {
     };
     for round in 1..=2 {
         for _ in 0..4 {
-            let resource: String = (0..4_000_000).map(|_| noise()).collect();
-            agent.send(&body(&resource), TracerHeaders::default()).unwrap();
+            let value: String = (0..4_000_000).map(|_| noise()).collect();
+            agent.send(&tagged(&value), TracerHeaders::default()).unwrap();
         }
         agent.flush(round);
         agent.send(&body("after the flush"), TracerHeaders::default()).unwrap();
