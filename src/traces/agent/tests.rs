@@ -195,19 +195,22 @@ fn proxied(agent: &Running, byte: u8, size: usize) -> Result<(), Payload> {
     outcome.recv().unwrap()
 }
 
+/// More than a third of the room there is for them.
+const THIRD: usize = 3 << 20;
+
 #[test]
 fn requests_to_be_passed_on_go_out_behind_the_spans() {
     let agent = start(Tags::default());
-    assert!(proxied(&agent, b'a', 400_000).is_ok());
+    assert!(proxied(&agent, b'a', THIRD).is_ok());
     agent.send(&body("span"), TracerHeaders::default()).unwrap();
-    assert!(proxied(&agent, b'b', 400_000).is_ok());
-    let back = proxied(&agent, b'c', 400_000).unwrap_err();
-    assert_eq!((back.body.len(), back.body[0]), (400_000, b'c'), "what finds no room comes back");
+    assert!(proxied(&agent, b'b', THIRD).is_ok());
+    let back = proxied(&agent, b'c', THIRD).unwrap_err();
+    assert_eq!((back.body.len(), back.body[0]), (THIRD, b'c'), "what finds no room comes back");
     let sent = |job: Job| job.payloads.iter().map(|p| p.request.is_some().then_some(p.body[0])).collect::<Vec<_>>();
     // The worker holds two jobs and does not work: the third flush finds no room.
     for id in 1..=3 {
         agent.flush(id);
-        proxied(&agent, b'0' + u8::try_from(id).unwrap(), 400_000).unwrap();
+        proxied(&agent, b'0' + u8::try_from(id).unwrap(), THIRD).unwrap();
     }
     let worker = agent.jobs.recv().unwrap();
     assert_eq!(sent(worker.recv().unwrap()), [None, Some(b'a'), Some(b'b')]);
