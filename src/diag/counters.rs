@@ -88,6 +88,11 @@ counters! {
     SpansCompression = "traces.dropped.compression",
     /// Spans dropped because the byte budget was used up.
     SpansOverflow = "traces.dropped.overflow",
+    /// Spans counted in stats without their resource and peer tags, or with less accurate durations, because the byte
+    /// budget was used up.
+    StatsCollapsed = "traces.stats.collapsed",
+    /// Groups of stats from tracers dropped because the byte budget was used up.
+    StatsOverflow = "traces.stats.dropped.overflow",
     // forwarder
     /// Payloads acknowledged by an intake.
     PayloadsSent = "forwarder.sent",

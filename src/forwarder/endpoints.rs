@@ -141,11 +141,13 @@ impl Target {
         let mut headers = HeaderMap::with_capacity(8 + payload.headers.len());
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type(payload.route)));
-        match payload.encoding {
-            Encoding::Identity => {}
-            Encoding::Zstd => {
-                headers.insert(CONTENT_ENCODING, HeaderValue::from_static("zstd"));
-            }
+        let encoding = match payload.encoding {
+            Encoding::Identity => None,
+            Encoding::Zstd => Some("zstd"),
+            Encoding::Gzip => Some("gzip"),
+        };
+        if let Some(encoding) = encoding {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
         }
         for (name, value) in self.route_headers(payload.route) {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
@@ -174,6 +176,7 @@ impl Target {
             }
             // Without it the trace intake answers 200 to everything.
             Route::Traces => &[("datadog-send-real-http-status", "1")],
+            Route::Stats => &[],
         }
     }
 
@@ -195,6 +198,7 @@ fn path(route: Route) -> &'static str {
         Route::Events => "/intake/",
         Route::ServiceChecks => "/api/v1/check_run",
         Route::Traces => "/api/v0.2/traces",
+        Route::Stats => "/api/v0.2/stats",
     }
 }
 
@@ -202,6 +206,7 @@ fn content_type(route: Route) -> &'static str {
     match route {
         Route::Logs | Route::Series | Route::Events | Route::ServiceChecks => "application/json",
         Route::Sketches | Route::Traces => "application/x-protobuf",
+        Route::Stats => "application/msgpack",
     }
 }
 

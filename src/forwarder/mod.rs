@@ -58,6 +58,8 @@ pub enum Route {
     ServiceChecks,
     /// `/api/v0.2/traces`, protobuf.
     Traces,
+    /// `/api/v0.2/stats`, msgpack.
+    Stats,
 }
 
 /// How a body is encoded.
@@ -67,6 +69,8 @@ pub enum Encoding {
     Identity,
     /// zstd.
     Zstd,
+    /// gzip.
+    Gzip,
 }
 
 /// A body ready to be sent to every endpoint of its route.

@@ -71,6 +71,9 @@ pub struct TracerHeaders {
     pub tracer_version: String,
     /// `Datadog-Container-Id`.
     pub container_id: String,
+    /// `Datadog-Obfuscation-Version`: the generation of the rules by which the tracer obfuscated the resources of its
+    /// stats; 0 if it did not.
+    pub obfuscation_version: u64,
     /// `Datadog-Client-Computed-Top-Level`.
     pub client_computed_top_level: bool,
     /// `Datadog-Client-Computed-Stats`.
