@@ -363,7 +363,7 @@ fn nothing_is_lost_when_there_is_no_room() {
         assert_eq!(all.iter().map(|group| group.hits).sum::<u64>(), SPANS);
         assert_eq!(
             all.iter().map(|group| group.duration).sum::<u64>(),
-            (0..SPANS).map(|i| 1_000 + i * i * 1_000).sum()
+            (0..SPANS).map(|i| 1_000 + i * i * 1_000).sum::<u64>()
         );
         let coarse = all.iter().filter(|group| group.resource == "tracer_blocked_value");
         assert!(coarse.clone().all(|group| group.peer_tags.is_empty() && group.http_endpoint == group.resource));
