@@ -124,7 +124,8 @@ fn span(dice: &mut Dice, parent_id: u64, span_id: u64, origin: &str) -> pb::Span
 fn trace(dice: &mut Dice) -> Vec<pb::Span> {
     let origin = dice.pick(&["", "", "synthetics", "synthetics-browser", "rum"]);
     // A function's trace goes on one that began elsewhere, or begins here.
-    let mut spans = vec![span(dice, [0, 99][dice.roll(2)], 1, origin)];
+    let parent = [0, 99][dice.roll(2)];
+    let mut spans = vec![span(dice, parent, 1, origin)];
     for id in 2..2 + dice.roll(4) as u64 {
         let parent = 1 + dice.roll(id as usize - 1) as u64;
         spans.push(span(dice, parent, id, origin));
@@ -299,10 +300,11 @@ fn quantiles_are_as_accurate_as_promised() {
         let rank = durations.len() * q / 100;
         let mut seen = 0.0;
         let bins = sketch.ordered_bins();
-        let (value, _) = bins.iter().find(|bin| {
+        let reached = bins.iter().find(|bin| {
             seen += bin.1;
             seen > rank as f64
         });
+        let value = reached.unwrap().0;
         let exact = durations[rank] as f64;
         assert!((value / exact - 1.0).abs() < 0.008, "{q}: {value} for {exact}");
     }

@@ -4,8 +4,10 @@
 
 pub mod logs;
 pub mod metrics;
+pub mod msgpack;
 pub mod protobuf;
 mod request;
+pub mod stats;
 pub mod traces;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -17,6 +19,7 @@ use serde_json::Value;
 pub use logs::Log;
 pub use metrics::{Series, Sketch, SketchPoint};
 pub use request::{Request, Route};
+pub use stats::StatsPayload;
 pub use traces::{AgentPayload, Span};
 
 use super::http::{Incoming, Reply, Server};
@@ -86,6 +89,8 @@ pub struct Received {
     pub checks: Vec<Value>,
     /// Trace payloads.
     pub traces: Vec<AgentPayload>,
+    /// Payloads of stats.
+    pub stats: Vec<StatsPayload>,
 }
 
 impl Received {
@@ -130,7 +135,8 @@ impl Received {
                 Value::Array(checks) => self.checks.extend(checks),
                 other => return Err(format!("not an array of checks: {other}")),
             },
-            Route::Stats | Route::Validate | Route::Other => {}
+            Route::Stats => self.stats.push(stats::decode(body)?),
+            Route::Validate | Route::Other => {}
         }
         Ok(())
     }
