@@ -236,6 +236,7 @@ impl Concentrator {
         for stats in self.clients.drain(..) {
             stats.write(&mut writer);
         }
+        self.scratch = Scratch::default();
         self.used = self.buckets.iter().map(|bucket| bucket.bytes).sum();
         writer.finish()
     }

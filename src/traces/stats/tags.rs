@@ -139,7 +139,7 @@ impl Tags {
         for (index, value) in &found.peers {
             let key = &*self.keys[usize::from(*index)];
             let is_base = key == peer::BASE_SERVICE.as_bytes();
-            if !calls && !(internal && is_base) {
+            if !(calls || internal && is_base) {
                 continue;
             }
             if count == 0 {

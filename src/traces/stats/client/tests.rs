@@ -57,7 +57,7 @@ fn payload(groups: Vec<pb::ClientGroupedStats>) -> pb::ClientStatsPayload {
 
 fn check(input: &pb::ClientStatsPayload, headers: &TracerHeaders, expected: &pb::ClientStatsPayload) {
     let stats = read(&rmp_serde::to_vec_named(input).unwrap(), headers, &mut Marked::default()).unwrap();
-    assert_eq!(sent(&stats), [expected.clone()]);
+    assert_eq!(sent(&stats), std::slice::from_ref(expected));
 }
 
 fn check_group(input: pb::ClientGroupedStats, expected: pb::ClientGroupedStats) {
