@@ -132,6 +132,11 @@ counters! {
     RescuedRare = "traces.rescued.rare",
     /// Spans of sampled out traces that were kept by a rule of their tracer for single spans.
     RescuedSpans = "traces.rescued.single_spans",
+    /// Spans counted in stats without their resource and peer tags, or with less accurate durations, because the byte
+    /// budget was used up.
+    StatsCollapsed = "traces.stats.collapsed",
+    /// Groups of stats from tracers dropped because the byte budget was used up.
+    StatsOverflow = "traces.stats.dropped.overflow",
     // forwarder
     /// Payloads acknowledged by an intake.
     PayloadsSent = "forwarder.sent",

@@ -179,11 +179,13 @@ impl Target {
         let mut headers = HeaderMap::with_capacity(8 + payload.headers.len());
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type(payload.route)));
-        match payload.encoding {
-            Encoding::Identity => {}
-            Encoding::Zstd => {
-                headers.insert(CONTENT_ENCODING, HeaderValue::from_static("zstd"));
-            }
+        let encoding = match payload.encoding {
+            Encoding::Identity => None,
+            Encoding::Zstd => Some("zstd"),
+            Encoding::Gzip => Some("gzip"),
+        };
+        if let Some(encoding) = encoding {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
         }
         for (name, value) in self.route_headers(payload.route) {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
@@ -213,6 +215,7 @@ impl Target {
             // Without it the trace intake answers 200 to everything.
             Route::Traces => &[("datadog-send-real-http-status", "1")],
             Route::Proxied(_) => &[],
+            Route::Stats => &[],
         }
     }
 
@@ -235,6 +238,7 @@ fn path(route: Route) -> &'static str {
         Route::ServiceChecks => "/api/v1/check_run",
         Route::Traces => "/api/v0.2/traces",
         Route::Proxied(_) => "",
+        Route::Stats => "/api/v0.2/stats",
     }
 }
 
@@ -243,6 +247,7 @@ fn content_type(route: Route) -> &'static str {
         Route::Logs | Route::Series | Route::Events | Route::ServiceChecks => "application/json",
         Route::Sketches | Route::Traces => "application/x-protobuf",
         Route::Proxied(_) => "application/octet-stream",
+        Route::Stats => "application/msgpack",
     }
 }
 

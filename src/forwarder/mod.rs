@@ -70,6 +70,8 @@ pub enum Route {
     ServiceChecks,
     /// `/api/v0.2/traces`, protobuf.
     Traces,
+    /// `/api/v0.2/stats`, msgpack.
+    Stats,
     /// A tracer's request, which [`Payload::request`] describes.
     Proxied(Intake),
 }
@@ -124,6 +126,8 @@ pub enum Encoding {
     Identity,
     /// zstd.
     Zstd,
+    /// gzip.
+    Gzip,
 }
 
 /// A body ready to be sent to every endpoint of its route.

@@ -6,7 +6,7 @@
 
 use super::msgpack::{Fault, Reader};
 use super::obfuscate::cards;
-use super::span::{Metric, Pair, Part, Span, Store, Text};
+use super::span::{Marks, Metric, Pair, Part, Span, Store, Text};
 use super::{MAX_SPAN, links};
 
 /// Most strings that a v0.5 table may have; 8 bytes of memory each. A body of 50 MiB whose spans use this many different
@@ -190,6 +190,10 @@ fn meta<D: Dialect>(d: &D, reader: &mut Reader<'_>, store: &mut Store, span: &mu
                 span.network = true;
                 continue;
             }
+            b"span.kind" => {
+                span.marks.kind(value.of(reader.bytes(), &store.pool));
+                continue;
+            }
             _ => continue,
         };
         if let Some(pair) = slot.replace(at).and_then(|earlier| store.pairs.get_mut(earlier as usize)) {
@@ -243,7 +247,13 @@ fn metrics<D: Dialect>(d: &D, reader: &mut Reader<'_>, store: &mut Store, span: 
         let value = reader.number()?.float();
         match key.of(reader.bytes(), &store.pool) {
             b"_sampling_priority_v1" => span.priority = Some(value as i32),
-            b"_dd.top_level" => span.tracer_top_level = true,
+            b"_dd.top_level" => {
+                span.tracer_top_level = true;
+                span.marks.add(Marks::TOP_LEVEL, value == 1.0);
+            }
+            b"_top_level" => span.marks.add(Marks::TOP_LEVEL, value == 1.0),
+            b"_dd.measured" => span.marks.add(Marks::MEASURED, value == 1.0),
+            b"_dd.partial_version" => span.marks.add(Marks::PARTIAL, value >= 0.0),
             _ => {}
         }
         let key = if D::CHECKED { key } else { repaired(key, reader.bytes(), &mut store.pool) };

@@ -243,6 +243,41 @@ impl Known {
     }
 }
 
+/// What only stats ask of a span's entries, one bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks(u8);
+
+impl Marks {
+    /// A metric `_top_level` or `_dd.top_level` is 1.
+    pub const TOP_LEVEL: u8 = 1;
+    /// The metric `_dd.measured` is 1.
+    pub const MEASURED: u8 = 2;
+    /// `span.kind` is one of those at the border of a service: client, server, producer, consumer.
+    pub const KIND: u8 = 4;
+    /// The metric `_dd.partial_version` is 0 or more: the span is not finished.
+    pub const PARTIAL: u8 = 8;
+
+    /// Sets `bit` if `on`.
+    #[inline]
+    pub fn add(&mut self, bit: u8, on: bool) {
+        self.0 |= if on { bit } else { 0 };
+    }
+
+    /// Sets or clears [`Marks::KIND`] by a value of `span.kind`.
+    pub fn kind(&mut self, kind: &[u8]) {
+        self.0 &= !Self::KIND;
+        let kinds = [b"client".as_slice(), b"server", b"producer", b"consumer"];
+        self.add(Self::KIND, kinds.iter().any(|known| known.eq_ignore_ascii_case(kind)));
+    }
+
+    /// Whether one of `bits` is set.
+    #[must_use]
+    #[inline]
+    pub fn any(self, bits: u8) -> bool {
+        self.0 & bits != 0
+    }
+}
+
 /// A span. The stages change its fields, and its pairs in the store.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Span {
@@ -278,6 +313,8 @@ pub struct Span {
     pub top_level: bool,
     /// Whether a value of `meta` may be the number of a credit card, by its length and first bytes.
     pub digits: bool,
+    /// What only stats ask.
+    pub marks: Marks,
     /// Whether a part of it alone is longer than a span may be.
     pub oversize: bool,
     /// `meta`: strings to strings.

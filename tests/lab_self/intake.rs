@@ -179,3 +179,56 @@ fn faults() {
     intake.heal();
     assert_eq!(send(), Some(202));
 }
+
+#[test]
+fn stats_are_decoded() {
+    let sketch = |durations: &[f64]| {
+        let mut sketch = libdd_ddsketch::DDSketch::default();
+        durations.iter().for_each(|&duration| sketch.add(duration).unwrap());
+        sketch.encode_to_vec()
+    };
+    let group = pb::ClientGroupedStats {
+        service: "shop".into(),
+        resource: "résumé".into(),
+        http_status_code: 404,
+        hits: 4,
+        errors: 1,
+        duration: 1 << 40,
+        ok_summary: sketch(&[0.0, 5.0, 9e9]),
+        error_summary: sketch(&[7.0]),
+        synthetics: true,
+        top_level_hits: 2,
+        peer_tags: vec!["a:b".into(), "c:d".into()],
+        is_trace_root: 2,
+        ..Default::default()
+    };
+    let bucket = pb::ClientStatsBucket { start: 10, duration: 300, stats: vec![group], agent_time_shift: -70_000 };
+    let client =
+        pb::ClientStatsPayload { env: "e".into(), lang: "go".into(), stats: vec![bucket], ..Default::default() };
+    let payload = pb::StatsPayload { client_computed: true, stats: vec![client; 20], ..Default::default() };
+    let body = rmp_serde::to_vec_named(&payload).unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &body).unwrap();
+    let (msgpack, encoding) = (("Content-Type", "application/msgpack"), ("Content-Encoding", "gzip"));
+
+    let intake = Intake::start();
+    assert_eq!(post(&intake, "/api/v0.2/stats", &[msgpack, encoding], &gzip.finish().unwrap()), Some(202));
+    let got = intake.received().stats.remove(0);
+    assert_eq!((got.client_computed, got.split, got.clients.len(), got.groups().count()), (true, false, 20, 20));
+    let client = &got.clients[19];
+    assert_eq!((client.about["Env"].as_str(), client.about["Lang"].as_str(), client.about.len()), ("e", "go", 2));
+    let bucket = &client.buckets[0];
+    assert_eq!((bucket.start, bucket.duration, bucket.shift), (10, 300, -70_000));
+    let group = &bucket.groups[0];
+    assert_eq!((group.key["Service"].as_str(), group.key["Resource"].as_str(), group.key.len()), ("shop", "résumé", 2));
+    assert_eq!((group.hits, group.errors, group.duration, group.top_level), (4, 1, 1 << 40, 2));
+    assert_eq!((group.status, group.root, group.synthetics, group.sketched), (404, 2, true, [3.0, 1.0]));
+    assert_eq!(group.peer_tags, ["a:b", "c:d"]);
+
+    for (body, problem) in [(&body[..body.len() - 1], "ends early"), (b"\x90", "a map"), (b"\x81\xa1x\x01", "no field")]
+    {
+        assert_eq!(post(&intake, "/api/v0.2/stats", &[msgpack], body), Some(400));
+        let problems = intake.received().problems();
+        assert!(problems.last().is_some_and(|last| last.contains(problem)), "{problems:?}");
+    }
+}

@@ -11,13 +11,14 @@ pub fn payload(route: Route, encoding: Encoding) -> Payload {
     Payload { route, encoding, body: b"body".to_vec(), items: 1, headers: Vec::new(), request: None }
 }
 
-const ROUTES: [(Route, &str); 6] = [
+const ROUTES: [(Route, &str); 7] = [
     (Route::Logs, "/api/v2/logs"),
     (Route::Series, "/api/v2/series"),
     (Route::Sketches, "/api/beta/sketches"),
     (Route::Events, "/intake/"),
     (Route::ServiceChecks, "/api/v1/check_run"),
     (Route::Traces, "/api/v0.2/traces"),
+    (Route::Stats, "/api/v0.2/stats"),
 ];
 
 #[test]
@@ -97,6 +98,8 @@ const KEY: Header = ("dd-api-key", "abc123");
 const UA: Header = ("user-agent", concat!("datadog-agent/", env!("CARGO_PKG_VERSION")));
 const ZSTD: Header = ("content-encoding", "zstd");
 const JSON: Header = ("content-type", "application/json");
+const GZIP: Header = ("content-encoding", "gzip");
+const MSGPACK: Header = ("content-type", "application/msgpack");
 const PROTOBUF: Header = ("content-type", "application/x-protobuf");
 
 #[test]
@@ -106,18 +109,20 @@ fn headers_of_each_route() {
     let logs = [("dd-protocol", "agent-json"), ("dd-evp-origin", "agent"), ("dd-evp-origin-version", version)];
     let metrics = [("dd-agent-payload", "5.0"), ("dd-agent-version", version)];
     let traces = [("datadog-send-real-http-status", "1")];
-    let rows: [(Route, Header, &[Header]); 6] = [
+    let rows: [(Route, Header, &[Header]); 7] = [
         (Route::Logs, JSON, &logs),
         (Route::Series, JSON, &metrics),
         (Route::Sketches, PROTOBUF, &metrics),
         (Route::Events, JSON, &metrics),
         (Route::ServiceChecks, JSON, &metrics),
         (Route::Traces, PROTOBUF, &traces),
+        (Route::Stats, MSGPACK, &[]),
     ];
     for (route, content_type, own) in rows {
         let plain = [&[KEY, UA, content_type], own].concat();
         check_headers(&target, &payload(route, Encoding::Identity), &plain);
         check_headers(&target, &payload(route, Encoding::Zstd), &[&plain[..], &[ZSTD]].concat());
+        check_headers(&target, &payload(route, Encoding::Gzip), &[&plain[..], &[GZIP]].concat());
     }
 }
 

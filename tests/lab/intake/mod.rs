@@ -4,9 +4,11 @@
 
 pub mod logs;
 pub mod metrics;
+pub mod msgpack;
 pub mod protobuf;
 pub mod proxied;
 mod request;
+pub mod stats;
 pub mod traces;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -18,6 +20,7 @@ use serde_json::Value;
 pub use logs::Log;
 pub use metrics::{Series, Sketch, SketchPoint};
 pub use request::{Request, Route};
+pub use stats::StatsPayload;
 pub use traces::{AgentPayload, Span};
 
 use super::http::{Incoming, Reply, Server};
@@ -87,6 +90,8 @@ pub struct Received {
     pub checks: Vec<Value>,
     /// Trace payloads.
     pub traces: Vec<AgentPayload>,
+    /// Payloads of stats.
+    pub stats: Vec<StatsPayload>,
 }
 
 impl Received {
@@ -131,7 +136,8 @@ impl Received {
                 Value::Array(checks) => self.checks.extend(checks),
                 other => return Err(format!("not an array of checks: {other}")),
             },
-            Route::Stats | Route::Validate | Route::Proxied | Route::Other => {}
+            Route::Stats => self.stats.push(stats::decode(body)?),
+            Route::Validate | Route::Proxied | Route::Other => {}
         }
         Ok(())
     }
