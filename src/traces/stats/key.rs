@@ -116,7 +116,7 @@ impl<'a> Key<'a> {
             && self.texts.iter().all(|text| match rest.split_at_checked(text.len()) {
                 Some((own, behind)) => {
                     rest = behind;
-                    own == *text
+                    same(own, text)
                 }
                 None => false,
             })
@@ -164,13 +164,27 @@ impl<'a> Key<'a> {
 }
 
 /// A large odd number without pattern (the fraction of the golden ratio).
-const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+pub(super) const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Both halves of a product: every bit of the result depends on every bit of the factors.
 #[inline]
-fn fold(a: u64, b: u64) -> u64 {
+pub(super) fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     product as u64 ^ (product >> 64) as u64
+}
+
+/// Whether two strings are the same: without a call if they are short, as most are.
+#[inline]
+pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    match (a.first_chunk::<8>(), b.first_chunk::<8>(), a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        (Some(a), Some(b), Some(c), Some(d)) if a != b || c != d => false,
+        (Some(_), ..) if a.len() > 16 => a == b,
+        (Some(_), ..) => true,
+        _ => word(a) == word(b),
+    }
 }
 
 /// Mixes `text` into `hash`, sixteen bytes at a time.
@@ -178,8 +192,7 @@ fn fold(a: u64, b: u64) -> u64 {
 fn absorb(mut hash: u64, text: &[u8]) -> u64 {
     let (blocks, rest) = text.as_chunks::<16>();
     for block in blocks {
-        let [low, high] = [&block[..8], &block[8..]].map(word);
-        hash = fold(low ^ MIX, high ^ hash);
+        hash = fold(word(&block[..8]) ^ MIX, word(&block[8..]) ^ hash);
     }
     if rest.is_empty() {
         return hash;
@@ -190,7 +203,7 @@ fn absorb(mut hash: u64, text: &[u8]) -> u64 {
 
 /// At most eight bytes as a number, two looks whatever their length; different for different bytes of one length.
 #[inline]
-fn word(bytes: &[u8]) -> u64 {
+pub(super) fn word(bytes: &[u8]) -> u64 {
     if let Some(all) = bytes.first_chunk() {
         return u64::from_le_bytes(*all);
     }
@@ -246,6 +259,19 @@ mod tests {
         fn any_bytes_are_loaded(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
             let key = Key::load(&bytes);
             prop_assert!(key.texts().iter().map(|text| text.len()).sum::<usize>() <= bytes.len());
+        }
+    }
+
+    #[test]
+    fn strings_that_differ_in_one_byte() {
+        for length in 0..40 {
+            let text = vec![7; length];
+            assert!(same(&text, &text.clone()) && !same(&text, &vec![7; length + 1]));
+            for at in 0..length {
+                let mut other = text.clone();
+                other[at] = 8;
+                assert!(!same(&text, &other), "{at} of {length}");
+            }
         }
     }
 

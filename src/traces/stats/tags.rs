@@ -2,6 +2,7 @@
 //! Pure.
 
 use super::super::span::{Span, Store, Text};
+use super::key::{MIX, fold, same, word};
 use super::{grpc, peer};
 use crate::config::apm;
 
@@ -30,8 +31,11 @@ const STATUS: usize = 6;
 const STATUS_OTEL: usize = 7;
 const GRPC: std::ops::Range<usize> = 8..12;
 
-/// Slots of the table of keys; many more than keys, so that most tags meet an empty one.
-const SLOTS: usize = 512;
+/// Slots for each key: most tags meet an empty one.
+const SPARSE: usize = 4;
+
+/// Most keys of the settings; more are no setting.
+const MAX_OWN: usize = 4096;
 
 /// The keys.
 #[derive(Debug)]
@@ -39,8 +43,8 @@ pub struct Tags {
     keys: Vec<Box<[u8]>>,
     /// For each key whether it is a peer tag.
     is_peer: Vec<bool>,
-    /// One more than the index of a key, 0 for none.
-    slots: [u16; SLOTS],
+    /// A part of a key's hash, and one more than its index, 0 for none; a power of two long.
+    slots: Vec<(u32, u16)>,
 }
 
 /// What was found on a span; reused from span to span.
@@ -52,58 +56,57 @@ pub struct Found {
     peers: Vec<(u16, Text)>,
 }
 
-/// Where a key's slot is: length and a few bytes tell tags apart.
+/// A key's hash: its length and both its ends, which tell tags apart. The keys are the user's: nobody aims at it.
 #[inline]
-fn slot(key: &[u8]) -> usize {
-    let (Some(&first), Some(&last)) = (key.first(), key.last()) else { return 0 };
-    let middle = key.get(key.len() / 2).copied().unwrap_or(0);
-    (key.len().wrapping_mul(37) ^ usize::from(first) << 1 ^ usize::from(middle) << 4 ^ usize::from(last) << 2) % SLOTS
+fn hash(key: &[u8]) -> u64 {
+    let (front, back) = (&key[..key.len().min(8)], &key[key.len().saturating_sub(8)..]);
+    fold(word(front) ^ MIX, word(back) ^ key.len() as u64)
 }
 
 impl Tags {
     /// The keys that `settings` ask for.
     #[must_use]
     pub fn new(settings: &apm::Stats) -> Self {
-        let mut tags = Self { keys: Vec::new(), is_peer: Vec::new(), slots: [0; SLOTS] };
-        for key in FIXED {
-            tags.add(key, false);
-        }
+        let mut keys: Vec<(&str, bool)> = FIXED.map(|key| (key, false)).into();
         if settings.peer_tags_aggregation {
-            // Sorted, as they go out. More keys than the table can hold are no setting.
-            let own = settings.peer_tags.iter().map(String::as_str).take(SLOTS / 4);
-            let mut peers: Vec<&str> = peer::KEYS.iter().copied().chain(own).collect();
-            peers.sort_unstable();
-            for key in peers {
-                tags.add(key, true);
-            }
+            let own = settings.peer_tags.iter().map(String::as_str).take(MAX_OWN);
+            keys.extend(peer::KEYS.iter().copied().chain(own).map(|key| (key, true)));
+            // As they go out.
+            keys[FIXED.len()..].sort_unstable();
         }
+        let slots = vec![(0, 0); (SPARSE * keys.len()).next_power_of_two()];
+        let mut tags = Self { keys: Vec::new(), is_peer: Vec::new(), slots };
+        keys.into_iter().for_each(|(key, is_peer)| tags.add(key.as_bytes(), is_peer));
         tags
     }
 
-    fn add(&mut self, key: &str, is_peer: bool) {
-        if let Some(known) = self.find(key.as_bytes()) {
+    fn add(&mut self, key: &[u8], is_peer: bool) {
+        if let Some(known) = self.find(key) {
             self.is_peer[known] |= is_peer;
             return;
         }
-        self.keys.push(key.as_bytes().into());
+        self.keys.push(key.into());
         self.is_peer.push(is_peer);
-        let mut at = slot(key.as_bytes());
-        while self.slots[at] != 0 {
-            at = (at + 1) % SLOTS;
+        let (hash, mask) = (hash(key), self.slots.len() - 1);
+        let mut at = hash as usize & mask;
+        while self.slots[at].1 != 0 {
+            at = (at + 1) & mask;
         }
-        self.slots[at] = self.keys.len() as u16;
+        self.slots[at] = ((hash >> 32) as u32, self.keys.len() as u16);
     }
 
     /// The index of a key.
     #[inline]
     fn find(&self, key: &[u8]) -> Option<usize> {
-        let mut at = slot(key);
+        let hash = hash(key);
+        let mut at = hash as usize;
         loop {
-            let index = usize::from(self.slots[at].checked_sub(1)?);
-            if *self.keys[index] == *key {
+            let (part, index) = self.slots[at & (self.slots.len() - 1)];
+            let index = usize::from(index.checked_sub(1)?);
+            if part == (hash >> 32) as u32 && same(&self.keys[index], key) {
                 return Some(index);
             }
-            at = (at + 1) % SLOTS;
+            at = at.wrapping_add(1);
         }
     }
 
@@ -177,9 +180,14 @@ impl Found {
     }
 
     /// The first of these tags that is not empty.
+    #[inline]
     fn first<'a>(&self, places: [usize; 2], body: &'a [u8], store: &'a Store) -> &'a [u8] {
-        let texts = places.into_iter().filter_map(|place| self.texts[place]).filter(|text| !text.is_empty());
-        texts.map(|text| text.of(body, &store.pool)).next().unwrap_or_default()
+        for text in places.map(|place| self.texts[place]).into_iter().flatten() {
+            if !text.is_empty() {
+                return text.of(body, &store.pool);
+            }
+        }
+        b""
     }
 
     /// `span.kind`.
