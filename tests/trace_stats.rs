@@ -21,6 +21,7 @@ use thimble::config::apm;
 use thimble::lambda::Tags;
 use thimble::traces::decode::{Dialect, Inline};
 use thimble::traces::msgpack::Reader;
+use thimble::traces::replace::Replacer;
 use thimble::traces::span::{Span, Store, Text};
 use thimble::traces::stats::{Concentrator, peer};
 use thimble::traces::tagging::Tagging;
@@ -224,7 +225,7 @@ fn sums(buckets: Vec<pb::ClientStatsBucket>) -> BTreeMap<(u64, String), Sums> {
 fn ours(peers: bool, kinds: bool) -> Concentrator {
     let settings =
         apm::Stats { by_span_kind: kinds, peer_tags_aggregation: peers, peer_tags: vec!["my.own".to_owned()] };
-    Concentrator::new(&settings, &Tagging::new(&Tags::default()), 64 << 20, 0x5eed)
+    Concentrator::new(&settings, &Tagging::new(&Tags::default(), true, &mut Replacer::new(&[]).0), 64 << 20, 0x5eed)
 }
 
 fn theirs(peers: bool, kinds: bool) -> SpanConcentrator {

@@ -22,7 +22,6 @@ use thimble::config::Config;
 use thimble::lambda::Tags;
 use thimble::traces::pipeline::{PIECE, Pipeline, Request, Tally};
 use thimble::traces::stages::Stages;
-use thimble::traces::tagging::Tagging;
 use thimble::traces::{DecodeError, Format, TracerHeaders};
 use tracer::{text, v04, v05};
 
@@ -55,8 +54,7 @@ fn quiet() -> TracerHeaders {
 
 fn run(body: &[u8], format: Format, headers: &TracerHeaders, tags: &Tags) -> Outcome {
     let (mut pipeline, mut tally, mut pieces) = (Pipeline::default(), Tally::default(), Vec::new());
-    let mut stages = Stages::new(&Config::load(&[], None).0, 7);
-    let tagging = Tagging::new(tags, false, &mut stages.replacer);
+    let (mut stages, tagging) = Stages::new(&Config::load(&[], None).0, tags, 7);
     let full = &mut |piece: thimble::traces::pipeline::Piece<'_>| pieces.push((piece.bytes.to_vec(), piece.spans));
     let request = Request { headers, tagging: &tagging, stages: &mut stages, now: NOW as u64, full };
     let result = pipeline.run(body, format, request, &mut tally);
@@ -577,8 +575,7 @@ fn a_table_cannot_multiply_a_request_without_end() {
         body.extend_from_slice(&[0x9c, 0, 0, 0, 1, 1, 0, 1, 1, 0, 0x81, 0, 1, 0x80, 0]);
     }
     let (mut pipeline, mut tally, mut produced) = (Pipeline::default(), Tally::default(), 0);
-    let mut stages = Stages::new(&Config::load(&[], None).0, 7);
-    let tagging = Tagging::new(&Tags::default(), false, &mut stages.replacer);
+    let (mut stages, tagging) = Stages::new(&Config::load(&[], None).0, &Tags::default(), 7);
     let full = &mut |piece: thimble::traces::pipeline::Piece<'_>| produced += piece.bytes.len();
     let request = Request { headers: &quiet(), tagging: &tagging, stages: &mut stages, now: NOW as u64, full };
     assert_eq!(pipeline.run(&body, Format::V05, request, &mut tally), Ok(()));

@@ -135,6 +135,8 @@ counters! {
     /// Spans counted in stats without their resource and peer tags, or with less accurate durations, because the byte
     /// budget was used up.
     StatsCollapsed = "traces.stats.collapsed",
+    /// Payloads of stats from tracers that could not be decoded.
+    StatsMalformed = "traces.stats.malformed",
     /// Groups of stats from tracers dropped because the byte budget was used up.
     StatsOverflow = "traces.stats.dropped.overflow",
     // forwarder

@@ -15,7 +15,7 @@ use super::tagging::Tagging;
 use super::{DecodeError, Format, Message, Rates, TracerHeaders};
 use crate::config::{Config, Signal};
 use crate::diag::counters::{self, Counter};
-use crate::forwarder::{FlushTicket, Lane, Payload};
+use crate::forwarder::{FlushTicket, Lane, Payload, Route};
 use crate::lambda::{Event, Tags};
 use crate::net::Body;
 use crate::sys::{clock, random};
@@ -66,8 +66,6 @@ fn serve(mut state: State, inbox: Receiver<Message>, handle: impl Fn(&mut State,
 
 struct State {
     tagging: Tagging,
-    /// Whether stats are computed here, so that nobody else must.
-    computes_stats: bool,
     stages: Stages,
     pipeline: Pipeline,
     batch: Batch,
@@ -80,10 +78,9 @@ struct State {
 
 impl State {
     fn new(config: &Config, tags: &Tags, seed: u64, events: Sender<Event>, lane: Lane) -> Self {
-        let mut stages = Stages::new(config, seed);
+        let (stages, tagging) = Stages::new(config, tags, seed);
         Self {
-            tagging: Tagging::new(tags, config.apm.compute_stats, &mut stages.replacer),
-            computes_stats: config.apm.compute_stats,
+            tagging,
             stages,
             pipeline: Pipeline::default(),
             batch: Batch::new(config.apm_compression_level, config.lambda.share(BUDGET.0, BUDGET.1)),
@@ -97,11 +94,10 @@ impl State {
     fn handle(&mut self, message: Message) {
         match message {
             Message::Payload { body, format, headers, reply } => self.payload(body, format, &headers, &reply),
-            // Its end of the reply's channel closes, which is an answer.
-            Message::Stats { .. } => {}
+            Message::Stats { body, headers, reply } => self.stats(&body, &headers, &reply),
             Message::Proxied { payload, reply } => self.proxied(payload, &reply),
             Message::Tags(tags) => {
-                self.tagging = Tagging::new(&tags, self.computes_stats, &mut self.stages.replacer);
+                self.tagging = self.stages.rename(&tags);
             }
             Message::Flush(ticket) => self.flush(ticket),
         }
@@ -148,6 +144,15 @@ impl State {
         }
     }
 
+    fn stats(&mut self, body: &[u8], headers: &TracerHeaders, reply: &Sender<Result<(), DecodeError>>) {
+        let outcome = self.stages.take_stats(body, headers, &self.tagging.env, clock::wall_ns());
+        if outcome.is_err() {
+            counters::count(Counter::StatsMalformed);
+        }
+        // The connection may have given up waiting; the stats are sent all the same.
+        let _ = reply.try_send(outcome);
+    }
+
     /// Keeps a request until the next flush, if there is room for it.
     fn proxied(&mut self, payload: Payload, reply: &Sender<Result<(), Payload>>) {
         let outcome = self.store.put(payload);
@@ -163,11 +168,12 @@ impl State {
 
     fn flush(&mut self, ticket: FlushTicket) {
         let mut payloads = self.batch.take();
+        payloads.append(&mut self.stages.stats(clock::wall_ns(), ticket.last));
         payloads.append(&mut self.store.take());
         if let Err(payloads) = self.lane.flush(ticket, payloads) {
-            let (proxied, traces) = payloads.into_iter().partition(|payload| payload.request.is_some());
+            let (traces, others) = payloads.into_iter().partition(|payload| payload.route == Route::Traces);
             self.batch.put_back(traces);
-            counters::add(Counter::PayloadsOverflow, self.store.put_back(proxied));
+            counters::add(Counter::PayloadsOverflow, self.store.put_back(others));
         }
         self.account();
         self.pressed = false;

@@ -81,14 +81,19 @@ impl Filter {
         (filter, bad)
     }
 
+    /// Whether the user does not want traces of this resource.
+    #[must_use]
+    pub fn ignores(&self, resource: &[u8]) -> bool {
+        self.ignored.iter().any(|pattern| pattern.is_match(resource))
+    }
+
     /// Why the trace with this root is dropped; `None` if it stays.
     #[must_use]
     pub fn rejects(&self, root: &Span, body: &[u8], store: &Store) -> Option<Reason> {
         if self.ignored.is_empty() && self.conditions.is_empty() {
             return None;
         }
-        let resource = root.resource.of(body, &store.pool);
-        if self.ignored.iter().any(|pattern| pattern.is_match(resource)) {
+        if self.ignores(root.resource.of(body, &store.pool)) {
             return Some(Reason::Resource);
         }
         let rejected = |condition: &Condition| {

@@ -25,8 +25,13 @@ use super::plumbing::Plumbing;
 use super::replace::Replacer;
 use super::sampling::{Samplers, Verdict};
 use super::span::{Span, Store, Text};
-use super::{Chunk, Rates, TracerHeaders, names};
+use super::stats::Concentrator;
+use super::stats::client::{ClientStats, Rules, Source};
+use super::tagging::Tagging;
+use super::{Chunk, DecodeError, Rates, TracerHeaders, names};
 use crate::config::Config;
+use crate::forwarder::Payload;
+use crate::lambda::Tags;
 
 /// The service that every Lambda span has if its tracer was not told another.
 const DEFAULT_SERVICE: &[u8] = b"aws.lambda";
@@ -36,6 +41,9 @@ const BASE_SERVICE: &[u8] = b"_dd.base_service";
 
 /// Longest resource, in bytes (as the Go agent).
 const MAX_RESOURCE: usize = 5_000;
+
+/// Bytes of stats until they go out, and the part of the function's memory that is the limit if it is less.
+const STATS_BUDGET: (usize, usize) = (4 << 20, 32);
 
 /// What [`Stages::rest`] keeps of the memory.
 const KEEP_SPANS: usize = 512;
@@ -55,31 +63,47 @@ pub struct Stages {
     plumbing: Plumbing,
     filter: Filter,
     obfuscator: Obfuscator,
-    /// What the user wants replaced; also in the function's own tags.
-    pub replacer: Replacer,
+    replacer: Replacer,
     samplers: Samplers,
+    concentrator: Concentrator,
+    /// Whether stats of spans are computed here.
+    computes_stats: bool,
     index: Index,
 }
 
 impl Stages {
-    /// The stages that `config` asks for. `seed` is random. Says what is wrong with the user's patterns.
+    /// The stages that `config` asks for, and what goes onto every span of a function with these `tags`. `seed` is
+    /// random. Says what is wrong with the user's patterns.
     #[must_use]
-    pub fn new<'a>(config: &'a Config, seed: u64) -> Self {
+    pub fn new<'a>(config: &'a Config, tags: &Tags, seed: u64) -> (Self, Tagging) {
         let (filter, bad_filters) = Filter::new(&config.apm);
-        let (replacer, bad_rules) = Replacer::new(&config.apm.replace);
+        let (mut replacer, bad_rules) = Replacer::new(&config.apm.replace);
         for bad in bad_filters.iter().chain(&bad_rules) {
             log::error!("{bad}");
         }
         let given = |address: &'a str| Some(address).filter(|address| !address.is_empty());
-        Self {
+        let computes_stats = config.apm.compute_stats;
+        let tagging = Tagging::new(tags, computes_stats, &mut replacer);
+        let budget = config.lambda.share(STATS_BUDGET.0, STATS_BUDGET.1);
+        let stages = Self {
             dedup: Dedup::new(seed),
             plumbing: Plumbing::new(given(&config.lambda.runtime_api), given(&config.lambda.xray_daemon)),
             filter,
             obfuscator: Obfuscator::new(&config.apm.obfuscation),
             replacer,
-            samplers: Samplers::new(&config.apm.sampling, config.apm.compute_stats, seed),
+            samplers: Samplers::new(&config.apm.sampling, computes_stats, seed),
+            concentrator: Concentrator::new(&config.apm.stats, &tagging, budget, seed),
+            computes_stats,
             index: Index::default(),
-        }
+        };
+        (stages, tagging)
+    }
+
+    /// What goes onto every span, now that the function has these tags.
+    pub fn rename(&mut self, tags: &Tags) -> Tagging {
+        let tagging = Tagging::new(tags, self.computes_stats, &mut self.replacer);
+        self.concentrator.rename(&tagging);
+        tagging
     }
 
     /// The rates that tracers are told.
@@ -93,6 +117,24 @@ impl Stages {
         self.index.shrink(KEEP_SPANS);
         self.replacer.rest();
         self.samplers.rest();
+    }
+
+    /// Takes stats that a tracer computed, until the next flush.
+    ///
+    /// # Errors
+    /// Where `body` is not what it should be.
+    pub fn take_stats(&mut self, body: &[u8], headers: &TracerHeaders, env: &str, now: u64) -> Result<(), DecodeError> {
+        let Self { filter, obfuscator, replacer, concentrator, .. } = self;
+        let mut rules = Wishes { filter, obfuscator, replacer };
+        let stats = ClientStats::read(body, &mut Source { headers, env, now, rules: &mut rules })?;
+        // What finds no room is counted.
+        concentrator.hold(stats);
+        Ok(())
+    }
+
+    /// The stats that are due; all of them in the `last` flush.
+    pub fn stats(&mut self, now: u64, last: bool) -> Vec<Payload> {
+        self.concentrator.flush(now, last)
     }
 
     /// Whether a span has not come before.
@@ -147,14 +189,42 @@ impl Stages {
         chunk::mark_top_level(spans, &mut self.index, from.client_computed_top_level, same);
     }
 
-    /// Decides what goes out. `earlier` is what was decided of an earlier window of the trace.
+    /// Counts stats, and decides what goes out. `earlier` is what was decided of an earlier window of the trace.
     pub fn decide(&mut self, chunk: &mut Chunk<'_>, from: &TracerHeaders, now: u64, earlier: Option<Fate>) -> Verdict {
+        if self.computes_stats {
+            self.concentrator.add(chunk, from, now);
+        }
         if let Some(Fate::Sampled(verdict)) = earlier {
             chunk.priority = verdict.priority().or(chunk.priority);
             return verdict;
         }
         let sent = from.trace_count.unwrap_or(1).max(1);
         self.samplers.decide(chunk, from.dropped_p0_traces as f64 / sent as f64, now)
+    }
+}
+
+/// What is done to the groups of stats that a tracer computed.
+struct Wishes<'a> {
+    filter: &'a Filter,
+    obfuscator: &'a mut Obfuscator,
+    replacer: &'a mut Replacer,
+}
+
+impl Rules for Wishes<'_> {
+    fn allows(&mut self, resource: &[u8]) -> bool {
+        !self.filter.ignores(resource)
+    }
+
+    fn obfuscate(&mut self, kind: &[u8], resource: &[u8]) -> Option<Vec<u8>> {
+        self.obfuscator.resource(kind, resource)
+    }
+
+    fn resource(&mut self, resource: &[u8]) -> Option<Vec<u8>> {
+        self.replacer.resource(resource)
+    }
+
+    fn status(&mut self, status: u32) -> u32 {
+        self.replacer.status_code(status)
     }
 }
 

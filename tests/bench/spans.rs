@@ -66,8 +66,7 @@ impl Path {
     fn new(settings: &[(&str, &str)]) -> Self {
         let environment: Vec<_> = settings.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let config = Config::load(&environment, None).0;
-        let mut stages = Stages::new(&config, 7);
-        let tagging = Tagging::new(&function_tags(), config.apm.compute_stats, &mut stages.replacer);
+        let (stages, tagging) = Stages::new(&config, &function_tags(), 7);
         Self { pipeline: Pipeline::default(), stages, tagging }
     }
 

@@ -9,7 +9,6 @@ use thimble::config::Config;
 use thimble::lambda::Tags;
 use thimble::traces::pipeline::{Pipeline, Request, Tally};
 use thimble::traces::stages::Stages;
-use thimble::traces::tagging::Tagging;
 use thimble::traces::{DecodeError, Format, TracerHeaders, json as transcode, msgpack};
 
 /// Most bytes that come out for each byte of a request, and besides: what `traces::payload` promises.
@@ -96,8 +95,7 @@ fn decoded(body: &[u8], format: Format) {
 fn run(pipeline: &mut Pipeline, body: &[u8], format: Format) -> Outcome {
     let tags = Tags { pairs: vec![("env".into(), "prod".into())], joined: "env:prod".into(), ..Tags::default() };
     let headers = TracerHeaders { trace_count: Some(1), ..TracerHeaders::default() };
-    let mut stages = Stages::new(&Config::load(&[], None).0, 7);
-    let tagging = Tagging::new(&tags, false, &mut stages.replacer);
+    let (mut stages, tagging) = Stages::new(&Config::load(&[], None).0, &tags, 7);
     let (mut tally, mut pieces) = (Tally::default(), Vec::new());
     let request = Request {
         headers: &headers,

@@ -3,6 +3,7 @@
 use super::{Pipeline, Request, Tally};
 use crate::diag::counters::{self, Counter};
 use crate::traces::sampling::{self, Verdict};
+use crate::traces::span::Text;
 use crate::traces::stages::Fate;
 use crate::traces::{Chunk, chunk, encode};
 
@@ -34,7 +35,8 @@ impl Pipeline {
         writer.facts(facts.priority, store.value(facts.origin).map(|origin| origin.of(body, &store.pool)));
         writer.learn(spans, root, body, store);
 
-        let origin = store.value(facts.origin);
+        let origin = Some(writer.origin()).filter(|origin| !origin.is_empty());
+        let origin = origin.map(|origin| Text::pooled(&mut store.pool, origin));
         let mut chunk = Chunk {
             body,
             store,

@@ -7,7 +7,6 @@ use crate::forwarder::Client;
 use crate::lambda::Tags;
 use crate::traces::pipeline::{Pipeline, Request, Tally};
 use crate::traces::stages::Stages;
-use crate::traces::tagging::Tagging;
 use crossbeam_channel::unbounded;
 
 const MSGPACK: &[(&str, &str)] = &[("content-type", "application/msgpack")];
@@ -49,8 +48,7 @@ fn answer(head: &Head, body: &[u8], act: impl FnOnce(Message) + Send + 'static) 
 
 fn decode(message: Message) {
     let Message::Payload { body, format, headers, reply } = message else { panic!("{message:?}") };
-    let mut stages = Stages::new(&Config::load(&[], None).0, 7);
-    let tagging = Tagging::new(&Tags::default(), false, &mut stages.replacer);
+    let (mut stages, tagging) = Stages::new(&Config::load(&[], None).0, &Tags::default(), 7);
     let request = Request { headers: &headers, tagging: &tagging, stages: &mut stages, now: 0, full: &mut |_| {} };
     let outcome = Pipeline::default().run(&body, format, request, &mut Tally::default());
     reply.send(outcome.map(|()| rates())).unwrap();

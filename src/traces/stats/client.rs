@@ -30,8 +30,11 @@ pub trait Rules {
     /// The resource of a group of this type without what must not leave, if it has to change.
     fn obfuscate(&mut self, kind: &[u8], resource: &[u8]) -> Option<Vec<u8>>;
 
-    /// What the user's rules make of `resource.name` or `http.status_code`, if they change it.
-    fn replace(&mut self, key: &str, value: &[u8]) -> Option<Vec<u8>>;
+    /// What the user's rules make of a resource, if they change it.
+    fn resource(&mut self, resource: &[u8]) -> Option<Vec<u8>>;
+
+    /// What the user's rules make of an HTTP status.
+    fn status(&mut self, status: u32) -> u32;
 }
 
 /// What a part of [`ClientStats`] is.
@@ -241,13 +244,11 @@ fn put_right(texts: &mut [Cow<'_, [u8]>; payload::TEXTS.len()], status: &mut u64
     {
         *resource = made.into();
     }
-    if let Some(made) = source.rules.replace("resource.name", resource) {
+    if let Some(made) = source.rules.resource(resource) {
         *resource = made.into();
     }
-    if let Some(made) = source.rules.replace("http.status_code", status.to_string().as_bytes())
-        && let Some(made) = std::str::from_utf8(&made).ok().and_then(|text| text.parse::<u32>().ok())
-    {
-        *status = u64::from(made);
+    if let Ok(code) = u32::try_from(*status) {
+        *status = source.rules.status(code).into();
     }
     true
 }

@@ -25,13 +25,12 @@ impl Rules for Marked {
         (kind == b"sql").then(|| b"SELECT ?".to_vec())
     }
 
-    fn replace(&mut self, key: &str, value: &[u8]) -> Option<Vec<u8>> {
-        match (key, value) {
-            ("resource.name", b"SELECT ?") => Some(b"replaced".to_vec()),
-            ("http.status_code", b"418") => Some(b"400".to_vec()),
-            ("http.status_code", b"419") => Some(b"none".to_vec()),
-            _ => None,
-        }
+    fn resource(&mut self, resource: &[u8]) -> Option<Vec<u8>> {
+        (resource == b"SELECT ?").then(|| b"replaced".to_vec())
+    }
+
+    fn status(&mut self, status: u32) -> u32 {
+        if status == 418 { 400 } else { status }
     }
 }
 

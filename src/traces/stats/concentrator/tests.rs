@@ -7,6 +7,7 @@ use super::super::super::chunk::{self, Index};
 use super::super::super::decode::{Dialect, Inline};
 use super::super::super::msgpack::Reader;
 use super::super::super::normalize::normalize;
+use super::super::super::replace::Replacer;
 use super::super::client::{Rules, Source};
 use super::super::payload::tests::decoded;
 use super::*;
@@ -385,8 +386,12 @@ impl Rules for NoRules {
         None
     }
 
-    fn replace(&mut self, _: &str, _: &[u8]) -> Option<Vec<u8>> {
+    fn resource(&mut self, _: &[u8]) -> Option<Vec<u8>> {
         None
+    }
+
+    fn status(&mut self, status: u32) -> u32 {
+        status
     }
 }
 
