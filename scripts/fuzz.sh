@@ -41,7 +41,7 @@ minimise() {
   local kept=$CARGO_TARGET_DIR/minimised/$1
   rm -rf "$kept"
   mkdir -p "$kept"
-  "$(binary_of "$1")" -merge=1 "$kept" "$fuzz/corpus/$1"
+  "$(binary_of "$1")" -set_cover_merge=1 "$kept" "$fuzz/corpus/$1"
   rm -rf "$fuzz/corpus/$1"
   cp -r "$kept" "$fuzz/corpus/$1"
 }

@@ -6,7 +6,10 @@
 use libdd_trace_protobuf::pb;
 use prost::Message as _;
 use thimble::config::Config;
+use thimble::config::apm::{HttpObfuscation, SqlObfuscation};
 use thimble::lambda::Tags;
+use thimble::traces::obfuscate::http;
+use thimble::traces::obfuscate::sql::{Dialect, Sql};
 use thimble::traces::pipeline::{Pipeline, Request, Tally};
 use thimble::traces::stages::Stages;
 use thimble::traces::{DecodeError, Format, TracerHeaders, json as transcode, msgpack};
@@ -18,7 +21,8 @@ const EXPANSION_BASE: usize = 256 << 20;
 type Check = fn(&[u8]);
 
 /// Every target by its name, which is that of its corpus.
-pub const ALL: &[(&str, Check)] = &[("v04", v04), ("v05", v05), ("v07", v07), ("json", json)];
+pub const ALL: &[(&str, Check)] =
+    &[("v04", v04), ("v05", v05), ("v07", v07), ("json", json), ("sql", sql), ("url", url)];
 
 /// A body of v0.4.
 pub fn v04(data: &[u8]) {
@@ -51,6 +55,53 @@ pub fn json(data: &[u8]) {
     }
     decoded(data, Format::Json);
     decoded(data, Format::JsonSpans);
+}
+
+/// A statement, under the options that its first byte chooses.
+pub fn sql(data: &[u8]) {
+    let Some((&choice, statement)) = data.split_first() else { return };
+    let on = |bit: u8| choice >> bit & 1 == 1;
+    let options = SqlObfuscation {
+        table_names: on(0),
+        replace_digits: on(1),
+        keep_sql_alias: on(2),
+        dollar_quoted_func: on(3),
+        keep_null: on(4),
+        keep_boolean: on(5),
+    };
+    let mut sql = Sql::new();
+    for dialect in [b"".as_slice(), b"mysql", b"postgresql", b"mssql", b"oracle"].map(Dialect::of) {
+        let mut out = b"before".to_vec();
+        let made = sql.obfuscate(statement, dialect, &options, &mut out);
+        let obfuscated = out.strip_prefix(b"before").expect("the output is appended");
+        assert_eq!(made, !obfuscated.is_empty(), "nothing is nothing");
+        assert!(obfuscated.len() <= 2 * statement.len(), "{} bytes became {}", statement.len(), obfuscated.len());
+        assert!(std::str::from_utf8(statement).is_err() || std::str::from_utf8(obfuscated).is_ok());
+        assert!(sql.tables().len() <= 4096);
+        // Nothing of one statement is in the next.
+        let mut again = Vec::new();
+        assert_eq!(Sql::new().obfuscate(statement, dialect, &options, &mut again), made);
+        assert_eq!(again, obfuscated);
+    }
+}
+
+/// A URL, under the options that its first byte chooses.
+pub fn url(data: &[u8]) {
+    let Some((&choice, url)) = data.split_first() else { return };
+    let settings = HttpObfuscation { remove_query_string: choice & 1 == 1, remove_paths_with_digits: choice & 2 == 2 };
+    let mut out = b"before".to_vec();
+    http::url(url, settings, &mut out);
+    let hidden = out.strip_prefix(b"before").expect("the output is appended");
+    assert!(hidden.len() <= 3 * url.len() + 1, "{} bytes became {}", url.len(), hidden.len());
+    if http::is_plain(url, settings) {
+        assert_eq!(hidden, url, "what is called plain changes");
+    }
+    if settings.remove_query_string {
+        let (path, query) = hidden.split_at(hidden.iter().position(|byte| *byte == b'?').unwrap_or(hidden.len()));
+        let shown = query.strip_prefix(b"?").unwrap_or_default();
+        let shown = &shown[..shown.iter().position(|byte| *byte == b'#').unwrap_or(shown.len())];
+        assert!(path.contains(&b'#') || shown.is_empty() || settings.remove_paths_with_digits, "a query is shown");
+    }
 }
 
 /// What a request became.

@@ -12,6 +12,7 @@ use super::routes::ROUTES;
 use crate::config::Config;
 use crate::config::apm::{Filters, JsonObfuscation, Obfuscation, ReplaceRule, SqlObfuscation, TagFilter};
 use crate::traces::passthrough;
+use crate::traces::stats::peer;
 
 /// The rules by which resources of stats are obfuscated: the Go agent's first, and those of whoever changed them, which a
 /// tracer cannot know.
@@ -20,53 +21,6 @@ const OWN_OBFUSCATION: u64 = 2;
 
 /// Kinds of spans that stats count though they are neither top level nor measured.
 const KINDS: &[&str] = &["client", "consumer", "producer", "server"];
-
-/// The built-in keys by which stats tell what a call went to.
-const PEER_TAGS: &[&str] = &[
-    "_dd.base_service",
-    "active_record.db.vendor",
-    "amqp.destination",
-    "amqp.exchange",
-    "amqp.queue",
-    "aws.queue.name",
-    "aws.s3.bucket",
-    "bucketname",
-    "cassandra.keyspace",
-    "db.cassandra.contact.points",
-    "db.couchbase.seed.nodes",
-    "db.hostname",
-    "db.instance",
-    "db.name",
-    "db.namespace",
-    "db.system",
-    "db.type",
-    "dns.hostname",
-    "grpc.host",
-    "hostname",
-    "http.host",
-    "http.server_name",
-    "messaging.destination",
-    "messaging.destination.name",
-    "messaging.kafka.bootstrap.servers",
-    "messaging.rabbitmq.exchange",
-    "messaging.system",
-    "mongodb.db",
-    "msmq.queue.path",
-    "net.peer.name",
-    "network.destination.ip",
-    "network.destination.name",
-    "out.host",
-    "peer.hostname",
-    "peer.service",
-    "queuename",
-    "rpc.service",
-    "rpc.system",
-    "sequel.db.vendor",
-    "server.address",
-    "streamname",
-    "tablename",
-    "topicname",
-];
 
 /// What tracers may rely on for requests to `/evp_proxy/`.
 const EVP_HEADERS: &[&str] =
@@ -203,7 +157,7 @@ fn peer_tags(further: &[String], aggregated: bool) -> Value<'_> {
     if !aggregated {
         return List(Vec::new());
     }
-    let mut keys: Vec<&str> = PEER_TAGS.iter().copied().chain(further.iter().map(String::as_str)).collect();
+    let mut keys: Vec<&str> = peer::KEYS.iter().copied().chain(further.iter().map(String::as_str)).collect();
     keys.sort_unstable();
     keys.dedup();
     List(keys.into_iter().map(Text).collect())
