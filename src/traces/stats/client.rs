@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::super::msgpack::{Fault, Reader};
+use super::super::msgpack::{Fault, Number, Reader};
 use super::super::{DecodeError, TracerHeaders, names};
 use super::concentrator::MAX_RESOURCE;
 use super::payload::{self, About, Group, Writer};
@@ -155,8 +155,8 @@ impl ClientStats {
             let (mut start, mut duration, mut groups) = (0, 0, None);
             for _ in 0..reader.map()? {
                 match reader.text()? {
-                    b"Start" => start = reader.unsigned()?,
-                    b"Duration" => duration = reader.unsigned()?,
+                    b"Start" => start = count(reader)?,
+                    b"Duration" => duration = count(reader)?,
                     b"Stats" => {
                         groups = Some(reader.clone());
                         reader.skip()?;
@@ -191,7 +191,7 @@ impl ClientStats {
             if let Some(at) = place(&payload::TEXTS, name) {
                 texts[at] = text(reader)?;
             } else if let Some(at) = place(&payload::NUMBERS, name) {
-                group.numbers[at] = reader.unsigned()?;
+                group.numbers[at] = count(reader)?.min(payload::MOST[at]);
             } else if let Some(at) = place(&payload::SKETCHES, name) {
                 group.sketches[at] = if reader.nil() { b"" } else { reader.text()? };
             } else if let Some(at) = place(&payload::LISTS, name) {
@@ -270,6 +270,15 @@ fn tag(text: &[u8], limit: usize) -> Vec<u8> {
 
 fn place(names: &[&str], name: &[u8]) -> Option<usize> {
     names.iter().position(|known| known.as_bytes() == name)
+}
+
+/// A number of 0 or more; what is less is 0.
+fn count(reader: &mut Reader<'_>) -> Result<u64, Fault> {
+    Ok(match reader.number()? {
+        Number::Unsigned(value) => value,
+        Number::Signed(_) => 0,
+        Number::Float(value) => value as u64,
+    })
 }
 
 /// A string, repaired if it is not UTF-8; nil is empty.

@@ -1,9 +1,9 @@
 //! A gzip encoder for stats, the one payload that its intake takes in no other encoding (RFC 1951, RFC 1952). Pure.
 //!
-//! Matches of four bytes or more found with one look into a table, in one block with the fixed Huffman codes. Payloads of
-//! stats are small, rare, and mostly the names of their keys, which this makes a fifteenth of. Own code because it takes
-//! less than 2 KB; the smallest crate there is (miniz_oxide with deflate alone) takes 22 KB, for payloads a third
-//! shorter.
+//! Matches of four bytes or more found with one look into a table, in one block with the fixed Huffman codes. Own code
+//! because payloads of stats are small and rare, and it adds 2 KB to a binary where the smallest crate, miniz_oxide with
+//! deflate alone, adds 22 KB. Of 266 KB of made-up stats, 300 groups with their sketches, it leaves 45 KB, that crate at
+//! level 1 leaves 40 KB, and gzip at level 6 leaves 28 KB.
 
 /// Header of a member: deflate, no name, no time, unknown system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];

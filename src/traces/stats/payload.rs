@@ -29,6 +29,8 @@ pub const GRPC: usize = 9;
 
 /// A group's numbers.
 pub const NUMBERS: [&str; 6] = ["HTTPStatusCode", "Hits", "Errors", "Duration", "TopLevelHits", "IsTraceRoot"];
+/// The most that each may be: one number out of range, and the intake cannot read the payload.
+pub const MOST: [u64; NUMBERS.len()] = [u32::MAX as u64, u64::MAX, u64::MAX, u64::MAX, u64::MAX, 2];
 /// Place of the HTTP status.
 pub const STATUS: usize = 0;
 

@@ -62,7 +62,7 @@ const ALLOWED: [&[u8]; 5] = [b"127.0.0.1", b"::1", b"169.254.169.254", b"fd00:ec
 /// How many entries of a list are compared with a new one: a list is no longer than that, or it is not for reading.
 const MAX_COMPARED: usize = 64;
 
-/// Appends `value`, a host or a list of them separated by commas, with [`BLOCKED`] for addresses and each entry once.
+/// Appends `value`, a host or a list of them separated by commas, with `blocked-ip-address` for addresses and each entry once.
 pub fn quantise(value: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     for (i, entry) in value.split(|&byte| byte == b',').enumerate() {

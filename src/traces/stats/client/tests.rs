@@ -168,6 +168,23 @@ fn rules_apply_in_their_order() {
 }
 
 #[test]
+fn numbers_out_of_range_do_not_spoil_the_payload() {
+    for (number, status, root, hits) in [
+        (&[0xff][..], 0, 0, 0),
+        (&[0xcf, 255, 255, 255, 255, 255, 255, 255, 255], u32::MAX, 2, u64::MAX),
+        (&[0xcb, 0x3f, 0xf8, 0, 0, 0, 0, 0, 0], 1, 1, 1),
+        (&[0xc0], 0, 0, 0),
+        (&[2], 2, 2, 2),
+    ] {
+        let fields = [&b"\xaeHTTPStatusCode"[..], b"\xabIsTraceRoot", b"\xa4Hits"].map(|name| [name, number].concat());
+        let body = [&b"\x81\xa5Stats\x91\x81\xa5Stats\x91\x83"[..], &fields.concat()].concat();
+        let got = sent(&read(&body, &TracerHeaders::default(), &mut Marked::default()).unwrap());
+        let group = &got[0].stats[0].stats[0];
+        assert_eq!((group.http_status_code, group.is_trace_root, group.hits), (status, root, hits), "{number:x?}");
+    }
+}
+
+#[test]
 fn buckets_out_of_the_window_are_moved_and_say_so() {
     let even = NOW - NOW % (2 * SECOND);
     for (start, expected) in [
