@@ -24,7 +24,7 @@ use super::obfuscate::Obfuscator;
 use super::plumbing::Plumbing;
 use super::replace::Replacer;
 use super::sampling::{Samplers, Verdict};
-use super::span::{Span, Store, Text};
+use super::span::{Marks, Span, Store, Text};
 use super::stats::Concentrator;
 use super::stats::client::{ClientStats, Rules, Source};
 use super::tagging::Tagging;
@@ -137,9 +137,9 @@ impl Stages {
         self.concentrator.flush(now, last)
     }
 
-    /// Whether a span has not come before.
+    /// Whether a span has not come before. One that is not finished comes again when it is, under the same ids.
     pub fn is_new(&mut self, span: &Span) -> bool {
-        self.dedup.is_new(span.trace_id, span.span_id)
+        span.marks.any(Marks::PARTIAL) || self.dedup.is_new(span.trace_id, span.span_id)
     }
 
     /// Takes out what Lambda's plumbing causes, and puts right what the intake demands. A span of the service
