@@ -53,7 +53,8 @@
 //!   budget; what is dropped is counted under a name in [`diag::counters`].
 //! - **Invariant: only [`forwarder`] opens connections to Datadog**, with one client for every signal; its TLS state is
 //!   built at the first connection.
-//! - **Invariant: no lock outside [`diag`], no `unsafe` anywhere**, and a module uses only what stands below it:
+//! - **Invariant: no lock outside [`diag`], no `unsafe`** but the attribute of a name in `src/sys/backtrace.rs`, **and a
+//!   module uses only what stands below it**:
 //!   `main → app → coordinator, daemon → traces, metrics, logs → forwarder, lambda → net, codec → config, diag → sys`.
 //!   (`tests/tidy.rs`.)
 //! - **Invariant: what ships contains no async runtime.** (`tests/tidy.rs` reads the dependency tree.)
