@@ -161,14 +161,25 @@ impl Stages {
         span.marks.any(Marks::PARTIAL) || self.dedup.is_new(span.trace_id, span.span_id)
     }
 
-    /// Takes out what Lambda's plumbing causes, and puts right what the intake demands. How many spans went.
-    pub fn clean(&mut self, spans: &mut Vec<Span>, body: &[u8], store: &mut Store, now: u64) -> usize {
-        let before = spans.len();
-        spans.retain(|span| !self.plumbing.is_plumbing(span, body, store));
+    /// Hands what Lambda's plumbing causes to `lost` and takes it out, and puts right what the intake demands.
+    pub fn clean(
+        &mut self,
+        spans: &mut Vec<Span>,
+        body: &[u8],
+        store: &mut Store,
+        now: u64,
+        lost: &mut dyn FnMut(&Span, &Store),
+    ) {
+        spans.retain(|span| {
+            let goes = self.plumbing.is_plumbing(span, body, store);
+            if goes {
+                lost(span, store);
+            }
+            !goes
+        });
         for span in &mut *spans {
             normalize(span, body, store, now);
         }
-        before - spans.len()
     }
 
     /// The index of the root of the spans of a window, which are at least one.

@@ -300,6 +300,65 @@ fn the_first_window_decides_for_the_later_ones() {
     assert!(ids.len() == 40_000 && priorities.iter().all(|&p| p == 1), "{priorities:?}");
 }
 
+/// The upper half of a trace's id stands on one of its spans, for all. Whatever is cut or dropped, the first that goes out
+/// says it, and only that.
+#[test]
+fn no_part_of_a_trace_loses_half_of_its_id() {
+    const ID: &str = "67a0000000000042";
+    let with_id = |span| with_meta(span, &[("_dd.p.tid", ID)]);
+    let check = |settings: &[(&str, &str)], traces: &[Vec<pb::Span>], least: usize| {
+        let chunks = Process::new(settings, &[]).chunks(&v04(traces), &TracerHeaders::default());
+        assert!(chunks.len() >= least, "{} chunks", chunks.len());
+        for chunk in chunks {
+            let bearers = chunk.spans.iter().map(|span| span.meta.get("_dd.p.tid").map(String::as_str));
+            let mut expected = vec![None; chunk.spans.len()];
+            if chunk.spans[0].trace_id == 9 {
+                expected[0] = Some(ID);
+            }
+            assert_eq!(bearers.collect::<Vec<_>>(), expected);
+        }
+    };
+    let other = || vec![plain(5, 1, 0)];
+    // Nothing is cut.
+    check(&[], &[vec![with_id(plain(9, 1, 0)), plain(9, 2, 1)], other()], 2);
+    // Windows.
+    check(&[], &[long(|id, span| if id == 1 { with_id(span) } else { span }).remove(0), other()], 4);
+    // Pieces.
+    let pad = "y".repeat(2_000);
+    let padded = |id| with_meta(plain(9, id, id - 1), &[("pad", &pad)]);
+    let trace: Vec<_> = (1..=1_500).map(|id| if id == 1 { with_id(padded(id)) } else { padded(id) }).collect();
+    check(&[], &[trace, other()], 4);
+    // The bearer is plumbing, too long, or not chosen.
+    let placeholder = pb::Span { resource: "dd-tracer-serverless-span".into(), ..with_id(plain(9, 1, 0)) };
+    check(&[], &[vec![placeholder, plain(9, 2, 1), plain(9, 3, 1)], other()], 2);
+    let huge = pb::Span { resource: "z".repeat(8_100_000), ..with_id(plain(9, 1, 0)) };
+    let huge = with_meta(huge, &[("pad", &"z".repeat(8_100_000))]);
+    check(&[], &[vec![huge, plain(9, 2, 1), plain(9, 3, 1)], other()], 2);
+    let root = priority(with_id(plain(9, 1, 0)), 0.0);
+    let single = |id| with_metric(plain(9, id, 1), SINGLE, 8.0);
+    check(&[COMPUTES], &[vec![root, plain(9, 2, 1), single(3), single(4)], other()], 2);
+    let chosen = with_metric(priority(with_id(plain(9, 1, 0)), 0.0), SINGLE, 8.0);
+    check(&[COMPUTES], &[vec![chosen, single(4)], other()], 2);
+    // It came before.
+    let mut process = Process::new(&[], &[]);
+    process.sent(&[vec![with_id(plain(9, 1, 0))]]);
+    let chunks = process.chunks(&v04(&[vec![with_id(plain(9, 1, 0)), plain(9, 2, 1)]]), &TracerHeaders::default());
+    assert_eq!((chunks[0].spans.len(), chunks[0].spans[0].meta["_dd.p.tid"].as_str()), (1, ID));
+    // What is no half of an id is not repeated.
+    let wrong = |id, span| if id == 1 { with_meta(span, &[("_dd.p.tid", "7")]) } else { span };
+    let chunks = Process::new(&[], &[]).chunks(&v04(&long(wrong)), &TracerHeaders::default());
+    assert!(chunks[1..].iter().all(|chunk| !chunk.spans[0].meta.contains_key("_dd.p.tid")));
+}
+
+#[test]
+fn resources_are_cut_between_characters() {
+    for (resource, length) in [("x".repeat(5_000), 5_000), ("x".repeat(5_001), 5_000), ("x".repeat(4_999) + "é", 4_999)]
+    {
+        let chunks = Process::new(&[], &[]).chunks(&ordered("web", &resource, &[]), &quiet());
+        assert_eq!(chunks[0].spans[0].resource, resource[..length]);
+    }
+}
+
 #[test]
 fn a_weight_that_is_none_spoils_no_sums() {
     for (rate, hits) in [(0.5, 2), (f64::NAN, 1), (f64::INFINITY, 1), (-1.0, 1), (0.0, 1), (5e-324, 1_000_000_000)] {
