@@ -40,9 +40,6 @@ const DEFAULT_SERVICE: &[u8] = b"aws.lambda";
 /// What a tracer's span of an invocation's cause gets: the service of the invocation itself.
 const BASE_SERVICE: &[u8] = b"_dd.base_service";
 
-/// Longest resource, in bytes (as the Go agent).
-const MAX_RESOURCE: usize = 5_000;
-
 /// Bytes of stats until they go out, and the part of the function's memory that is the limit if it is less.
 const STATS_BUDGET: (usize, usize) = (4 << 20, 32);
 
@@ -210,8 +207,8 @@ impl Stages {
             }
             self.obfuscator.span(span, body, store);
             self.replacer.span(span, body, store);
-            if span.resource.len() > MAX_RESOURCE {
-                let end = names::cut(span.resource.of(body, &store.pool), MAX_RESOURCE).len();
+            if span.resource.len() > names::MAX_RESOURCE {
+                let end = names::cut(span.resource.of(body, &store.pool), names::MAX_RESOURCE).len();
                 span.resource = span.resource.cut(end);
             }
         }

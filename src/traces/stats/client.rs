@@ -5,7 +5,6 @@ use std::borrow::Cow;
 
 use super::super::msgpack::{Fault, Number, Reader};
 use super::super::{DecodeError, TracerHeaders, names};
-use super::concentrator::MAX_RESOURCE;
 use super::payload::{self, About, Group, Writer};
 use super::wire;
 
@@ -233,8 +232,8 @@ fn put_right(texts: &mut [Cow<'_, [u8]>; payload::TEXTS.len()], status: &mut u64
     *name = made.into();
     if resource.is_empty() {
         *resource = name.clone();
-    } else if resource.len() > MAX_RESOURCE {
-        *resource = names::cut(resource, MAX_RESOURCE).to_vec().into();
+    } else if resource.len() > names::MAX_RESOURCE {
+        *resource = names::cut(resource, names::MAX_RESOURCE).to_vec().into();
     }
     if !source.rules.allows(resource) {
         return false;

@@ -24,9 +24,6 @@ pub const BUCKET: u64 = 10_000_000_000;
 /// How many of the newest buckets a flush leaves: spans may still end in them.
 const KEPT: u64 = 2;
 
-/// The longest resource, in bytes.
-pub const MAX_RESOURCE: usize = 5000;
-
 /// The environment if nobody names one.
 const UNKNOWN_ENV: &str = "unknown-env";
 
@@ -166,7 +163,7 @@ impl Concentrator {
         let mut texts = [&b""[..]; key::TEXTS];
         texts[key::SERVICE] = get(span.service);
         texts[key::NAME] = get(span.name);
-        texts[key::RESOURCE] = names::cut(get(span.resource), MAX_RESOURCE);
+        texts[key::RESOURCE] = names::cut(get(span.resource), names::MAX_RESOURCE);
         texts[key::TYPE] = get(span.kind);
         texts[key::KIND] = kind;
         texts[key::METHOD] = found.method(body, store);
@@ -234,7 +231,7 @@ impl Concentrator {
                 writer.group(&buffer);
             }
         }
-        for stats in self.clients.drain(..) {
+        for stats in std::mem::take(&mut self.clients) {
             stats.write(&mut writer);
         }
         self.scratch = Scratch::default();
