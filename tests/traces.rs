@@ -7,6 +7,8 @@ mod connection;
 mod json;
 #[path = "traces/rules.rs"]
 mod rules;
+#[path = "traces/stages.rs"]
+mod stages;
 #[path = "traces/tracer.rs"]
 mod tracer;
 #[path = "traces/v07.rs"]

@@ -160,10 +160,10 @@ const SAMPLING: &[Row] = &[
     Row {
         env: &["APM_ERROR_TPS"],
         yaml: &["apm_config.errors_per_second"],
-        default: "10",
         form: "a number; 0 for none",
-        doc: "How many traces per second are kept for their errors though sampled out, where the extension decides.",
-        read: |c, v| put(&mut c.apm.sampling.error_tps, rate(v)),
+        doc: "How many traces per second are kept for their errors though sampled out, where the extension decides. \
+              Unset, 10.",
+        read: |c, v| put(&mut c.apm.sampling.error_tps, rate(v).map(Some)),
         ..PLAIN
     },
     Row {
