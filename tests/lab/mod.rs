@@ -24,7 +24,7 @@
 mod http;
 pub mod intake;
 pub mod isolation;
-mod msgpack;
+pub mod msgpack;
 pub mod platform;
 pub mod proc;
 pub mod runtimes;
