@@ -53,7 +53,8 @@
 //!   budget; what is dropped is counted under a name in [`diag::counters`].
 //! - **Invariant: only [`forwarder`] opens connections to Datadog**, with one client for every signal; its TLS state is
 //!   built at the first connection.
-//! - **Invariant: no lock outside [`diag`], no `unsafe` anywhere**, and a module uses only what stands below it:
+//! - **Invariant: no lock outside [`diag`], no `unsafe`** but the attribute of a name in `src/sys/backtrace.rs`, **and a
+//!   module uses only what stands below it**:
 //!   `main → app → coordinator, daemon → traces, metrics, logs → forwarder, lambda → net, codec → config, diag → sys`.
 //!   (`tests/tidy.rs`.)
 //! - **Invariant: what ships contains no async runtime.** (`tests/tidy.rs` reads the dependency tree.)
@@ -76,6 +77,14 @@
 //! - At SHUTDOWN what is here is sent at once, then what Lambda still buffers is waited for: 50 ms, or 300 ms at most
 //!   while the report of the last invocation or of the init is missing. Then comes the last flush, and the process ends
 //!   before Lambda's deadline whatever the intakes do.
+//! - A trace goes through the stages of [`traces::stages`], in the Go agent's order. By default all of it goes out, whatever
+//!   its sampling priority, and `_dd.compute_stats` asks the backend for statistics; only where the extension computes
+//!   them (`DD_LAMBDA_EXTENSION_COMPUTE_STATS`) do its samplers drop anything. The rates told to tracers are 1 unless a
+//!   target is set. `/info` says `client_drop_p0s: false`, so that tracers drop nothing either.
+//! - A span sent twice is recognised by its ids among the last hundred; one that says it is not finished is no such span.
+//! - A request that only passes through is held for the next flush if it is small and its answer tells the client nothing;
+//!   others flow to their intake while they come, on the connection's thread.
+//! - A resource is cut at 5,000 bytes, as in the Go agent; other values go out at the length they came.
 //! - `/lambda/start-invocation` and `/trace-context` answer 200 without trace headers while no trace context is known.
 
 #![deny(unsafe_code)]
