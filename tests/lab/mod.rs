@@ -24,7 +24,7 @@
 pub mod http;
 pub mod intake;
 pub mod isolation;
-mod msgpack;
+pub mod msgpack;
 pub mod platform;
 pub mod proc;
 pub mod runtimes;
