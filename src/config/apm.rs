@@ -228,6 +228,8 @@ pub struct Proxy {
     pub evp_enabled: bool,
     /// `DD_EVP_PROXY_CONFIG_MAX_PAYLOAD_SIZE` in bytes.
     pub evp_max_payload: usize,
+    /// `DD_REMOTE_CONFIGURATION_ENABLED`.
+    pub remote_configuration: bool,
     /// `DD_OL_PROXY_CONFIG_ENABLED`.
     pub openlineage_enabled: bool,
     /// `DD_OL_PROXY_CONFIG_DD_URL`: a host that takes the place of the site, or a whole URL.

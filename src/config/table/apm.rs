@@ -368,6 +368,15 @@ const PROXY: &[Row] = &[
         ..PLAIN
     },
     Row {
+        env: &["REMOTE_CONFIGURATION_ENABLED"],
+        yaml: &["remote_configuration.enabled"],
+        default: "false",
+        form: BOOLEAN,
+        doc: "Whether tracers may poll Datadog for their configuration through /v0.7/config.",
+        read: |c, v| flag(&mut c.apm.proxy.remote_configuration, v),
+        ..PLAIN
+    },
+    Row {
         env: &["OL_PROXY_CONFIG_ENABLED"],
         yaml: &["ol_proxy_config.enabled"],
         default: "true",
