@@ -7,6 +7,8 @@ mod connection;
 mod json;
 #[path = "traces/rules.rs"]
 mod rules;
+#[path = "traces/stages.rs"]
+mod stages;
 #[path = "traces/tracer.rs"]
 mod tracer;
 #[path = "traces/v07.rs"]
@@ -52,9 +54,20 @@ fn quiet() -> TracerHeaders {
     TracerHeaders { client_computed_stats: true, client_computed_top_level: true, ..TracerHeaders::default() }
 }
 
+/// With what is set by default.
 fn run(body: &[u8], format: Format, headers: &TracerHeaders, tags: &Tags) -> Outcome {
+    run_with(&[], body, format, headers, tags)
+}
+
+/// Without what is done to values that look like secrets: as generated ones may.
+fn run_untouched(body: &[u8], format: Format, headers: &TracerHeaders) -> Outcome {
+    run_with(&[("DD_APM_OBFUSCATION_CREDIT_CARDS_ENABLED", "false")], body, format, headers, &Tags::default())
+}
+
+fn run_with(env: &[(&str, &str)], body: &[u8], format: Format, headers: &TracerHeaders, tags: &Tags) -> Outcome {
     let (mut pipeline, mut tally, mut pieces) = (Pipeline::default(), Tally::default(), Vec::new());
-    let (mut stages, tagging) = Stages::new(&Config::load(&[], None).0, tags, 7);
+    let env: Vec<_> = env.iter().map(|&(name, value)| (name.into(), value.into())).collect();
+    let (mut stages, tagging) = Stages::new(&Config::load(&env, None).0, tags, 7);
     let full = &mut |piece: thimble::traces::pipeline::Piece<'_>| pieces.push((piece.bytes.to_vec(), piece.spans));
     let request = Request { headers, tagging: &tagging, stages: &mut stages, now: NOW as u64, full };
     let result = pipeline.run(body, format, request, &mut tally);
@@ -119,9 +132,9 @@ prop_compose! {
 }
 
 prop_compose! {
-    /// A span that needs no normalisation.
+    /// A span that needs no normalisation, and of a type in which nothing is obfuscated.
     fn span()(
-        service in "[a-z][a-z0-9]{0,20}", name in "[a-zA-Z][a-z0-9]{0,20}", resource in "\\PC{1,90}", kind in "[a-z]{0,9}",
+        service in "[a-z][a-z0-9]{0,20}", name in "[a-zA-Z][a-z0-9]{0,20}", resource in "\\PC{1,90}", kind in "(x[a-z]{0,9})?",
         span_id in 1_u64.., parent_id: u64, start in NOW - 1_000_000..NOW, duration in 0..1_000_000_i64, error: i32,
         meta in prop::collection::hash_map(word(), word(), 0..30),
         metrics in prop::collection::hash_map(word(), prop_oneof![-1e9..1e9_f64, Just(0.0)], 0..5),
@@ -138,15 +151,27 @@ prop_compose! {
 
 fn traces() -> impl Strategy<Value = Vec<Vec<pb::Span>>> {
     let trace = (1_u64.., prop::collection::vec(span(), 1..4)).prop_map(|(trace_id, mut spans)| {
-        for span in &mut spans {
-            span.trace_id = trace_id;
-            if span.parent_id == trace_id && span.span_id == trace_id {
+        spans.iter_mut().for_each(|span| span.trace_id = trace_id);
+        spans
+    });
+    prop::collection::vec(trace, 0..4).prop_map(|mut traces| {
+        distinct(&mut traces);
+        traces
+    })
+}
+
+/// Numbers traces and their spans in the last bits of their ids: what has the ids of another is the same span again.
+fn distinct<'a>(traces: impl IntoIterator<Item = &'a mut Vec<pb::Span>>) {
+    let number = |id: &mut u64, i: usize| *id = *id & !7 | (i + 1) as u64;
+    for (i, trace) in traces.into_iter().enumerate() {
+        for (j, span) in trace.iter_mut().enumerate() {
+            number(&mut span.trace_id, i);
+            number(&mut span.span_id, j);
+            if span.parent_id == span.trace_id && span.span_id == span.trace_id {
                 span.parent_id = 0;
             }
         }
-        spans
-    });
-    prop::collection::vec(trace, 0..4)
+    }
 }
 
 fn with_origin(mut span: pb::Span) -> pb::Span {
@@ -159,7 +184,7 @@ fn with_origin(mut span: pb::Span) -> pb::Span {
 proptest! {
     #[test]
     fn v04_arrives_as_sent(traces in traces()) {
-        let outcome = run(&v04(&traces), Format::V04, &quiet(), &Tags::default());
+        let outcome = run_untouched(&v04(&traces), Format::V04, &quiet());
         prop_assert_eq!(outcome.result, Ok(()));
         let sent: Vec<pb::Span> = traces.into_iter().flatten().map(with_origin).collect();
         prop_assert_eq!(outcome.tally, Tally { accepted: sent.len() as u64, ..Tally::default() });
@@ -174,7 +199,7 @@ proptest! {
             span.span_links.clear();
             span.span_events.clear();
         }
-        let outcome = run(&v05(&traces), Format::V05, &quiet(), &Tags::default());
+        let outcome = run_untouched(&v05(&traces), Format::V05, &quiet());
         prop_assert_eq!(outcome.result, Ok(()));
         let sent: Vec<pb::Span> = traces.into_iter().flatten().map(with_origin).collect();
         prop_assert_eq!(outcome.spans(), sent.iter().collect::<Vec<_>>());
@@ -352,13 +377,65 @@ fn numbers_that_do_not_fit_stop_at_the_limit() {
 #[test]
 fn what_looks_odd_is_passed_on() {
     let pairs = [("_dd.p.tid", "6920d9c600000000"), ("", "empty key"), ("empty", "")];
-    let trace = vec![with_meta(plain(1, 1, 0), &pairs), plain(1, 2, 1), plain(1, 2, 1), plain(1, 2, 2)];
+    let trace = vec![with_meta(plain(1, 1, 0), &pairs), plain(1, 2, 1), plain(1, 3, 3), plain(1, 4, 9)];
     for (body, format) in
         [(v04(std::slice::from_ref(&trace)), Format::V04), (v05(std::slice::from_ref(&trace)), Format::V05)]
     {
         let outcome = run(&body, format, &quiet(), &Tags::default());
         let expected: Vec<_> = trace.iter().cloned().map(with_origin).collect();
         assert_eq!(outcome.spans(), expected.iter().collect::<Vec<_>>(), "{format:?}");
+    }
+}
+
+/// Rows: the traces of two requests, and the ids of the spans that are taken of both.
+#[test]
+fn a_span_that_comes_twice_goes_out_once() {
+    let partial = || with_metric(plain(1, 1, 0), "_dd.partial_version", 1.0);
+    for (first, second, expected) in [
+        (vec![vec![plain(1, 1, 0), plain(1, 2, 1), plain(1, 2, 9)]], vec![], vec![1, 2]),
+        (vec![vec![plain(1, 1, 0)], vec![plain(1, 1, 0), plain(1, 2, 1)]], vec![], vec![1, 2]),
+        (vec![vec![plain(1, 1, 0)]], vec![vec![plain(1, 1, 0)]], vec![1]),
+        (vec![vec![plain(1, 1, 0)]], vec![vec![plain(2, 1, 0)]], vec![1, 1]),
+        (vec![vec![partial()]], vec![vec![plain(1, 1, 0)]], vec![1, 1]),
+    ] {
+        let (mut pipeline, mut tally, mut ids) = (Pipeline::default(), Tally::default(), Vec::new());
+        let (mut stages, tagging) = Stages::new(&Config::load(&[], None).0, &Tags::default(), 7);
+        for traces in [&first, &second] {
+            let request = Request {
+                headers: &quiet(),
+                tagging: &tagging,
+                stages: &mut stages,
+                now: NOW as u64,
+                full: &mut |_| panic!("this fits into one piece"),
+            };
+            assert_eq!(pipeline.run(&v04(traces), Format::V04, request, &mut tally), Ok(()));
+            let payload = pipeline.piece().map(|piece| pb::AgentPayload::decode(piece.bytes).expect("a payload"));
+            let chunks = payload.into_iter().flat_map(|p| p.tracer_payloads).flat_map(|p| p.chunks);
+            ids.extend(chunks.flat_map(|chunk| chunk.spans).map(|span| span.span_id));
+        }
+        let sent: usize = first.iter().chain(&second).map(Vec::len).sum();
+        assert_eq!(ids, expected);
+        let (accepted, duplicates) = (ids.len() as u64, (sent - ids.len()) as u64);
+        assert_eq!(tally, Tally { accepted, duplicates, ..Tally::default() });
+    }
+}
+
+/// Rows: a resource, and how many of its bytes go out.
+#[test]
+fn a_long_resource_is_cut() {
+    for (resource, expected) in [
+        ("r".repeat(5_000), 5_000),
+        ("r".repeat(5_001), 5_000),
+        ("r".repeat(9_000_000), 5_000),
+        (format!("{}é", "r".repeat(4_999)), 4_999),
+        (format!("{}é", "r".repeat(4_998)), 5_000),
+    ] {
+        let traces = [vec![pb::Span { resource: resource.clone(), ..plain(1, 1, 0) }]];
+        for (body, format) in [(v04(&traces), Format::V04), (v05(&traces), Format::V05)] {
+            let outcome = run(&body, format, &quiet(), &Tags::default());
+            assert_eq!((outcome.result, outcome.tally), (Ok(()), Tally { accepted: 1, ..Tally::default() }));
+            assert_eq!(outcome.spans()[0].resource, resource[..expected], "{format:?} {}", resource.len());
+        }
     }
 }
 
@@ -404,14 +481,14 @@ fn text_that_is_not_utf8_is_repaired() {
 
 #[test]
 fn traces_that_do_not_hold_together_are_dropped_alone() {
-    let good = || vec![plain(7, 1, 0), plain(7, 2, 1)];
+    let good = |trace| vec![plain(trace, 1, 0), plain(trace, 2, 1)];
     for (bad, expected) in [
         (vec![plain(0, 1, 0)], Tally { trace_id_zero: 1, ..Tally::default() }),
         (vec![plain(5, 1, 0), plain(5, 0, 1)], Tally { span_id_zero: 2, ..Tally::default() }),
         (vec![plain(5, 1, 0), plain(6, 2, 1), plain(5, 0, 0)], Tally { foreign: 3, ..Tally::default() }),
         (vec![plain(5, 1, 0), plain(0, 2, 1)], Tally { trace_id_zero: 2, ..Tally::default() }),
     ] {
-        let traces = [good(), bad, good()];
+        let traces = [good(7), bad, good(8)];
         for (body, format) in [(v04(&traces), Format::V04), (v05(&traces), Format::V05)] {
             let outcome = run(&body, format, &quiet(), &Tags::default());
             assert_eq!((outcome.result, outcome.tally), (Ok(()), Tally { accepted: 4, ..expected }));
@@ -498,7 +575,7 @@ fn payloads_tell_the_process() {
         (vec![vec![with(2, 1, &[("env", "b")]), with(1, 0, &[("env", "a")])]], ["a", "", "", ""]),
         (vec![vec![with(2, 1, &[("env", "b")]), with(1, 0, &[("env", "")])]], ["b", "", "", ""]),
         (
-            vec![vec![with(1, 0, &[("version", "1")])], vec![with(1, 0, &[("version", "2"), ("runtime-id", "r")])]],
+            vec![vec![with(1, 0, &[("version", "1")])], vec![with(3, 0, &[("version", "2"), ("runtime-id", "r")])]],
             ["", "1", "", "r"],
         ),
     ] {
@@ -551,11 +628,12 @@ fn very_long_traces_are_looked_at_in_windows() {
 fn spans_that_the_intake_refuses_are_dropped_alone() {
     let long = "z".repeat(8_100_000);
     let events = vec![pb::SpanEvent { name: long.clone(), ..Default::default() }; 2];
+    let links = vec![pb::SpanLink { tracestate: long.clone(), ..Default::default() }];
     let crowd = (0..1_400_000_u32).map(|i| (format!("{i:x}"), String::new())).collect();
     for bad in [
         with_meta(plain(1, 2, 1), &[("k", &long)]),
         pb::Span { span_events: events, ..plain(1, 2, 1) },
-        pb::Span { resource: long.clone(), ..plain(1, 2, 1) },
+        pb::Span { span_links: links, ..plain(1, 2, 1) },
         pb::Span { meta_struct: HashMap::from([("k".to_owned(), long.clone().into_bytes())]), ..plain(1, 2, 1) },
         pb::Span { meta: crowd, ..plain(1, 2, 1) },
     ] {
@@ -571,8 +649,9 @@ fn a_table_cannot_multiply_a_request_without_end() {
     body.resize(body.len() + (1 << 20), b'v');
     mp::write_array_len(&mut body, 1).unwrap();
     mp::write_array_len(&mut body, 10_000).unwrap();
-    for _ in 0..10_000 {
-        body.extend_from_slice(&[0x9c, 0, 0, 0, 1, 1, 0, 1, 1, 0, 0x81, 0, 1, 0x80, 0]);
+    for id in 1..=10_000_u16 {
+        let [high, low] = id.to_be_bytes();
+        body.extend_from_slice(&[0x9c, 0, 0, 0, 1, 0xcd, high, low, 0, 1, 1, 0, 0x81, 0, 1, 0x80, 0]);
     }
     let (mut pipeline, mut tally, mut produced) = (Pipeline::default(), Tally::default(), 0);
     let (mut stages, tagging) = Stages::new(&Config::load(&[], None).0, &Tags::default(), 7);

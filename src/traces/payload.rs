@@ -124,15 +124,12 @@ impl Writer {
         self.origin.clone_from(&self.given.origin);
     }
 
-    /// Sets what the chunks of this trace say from now on, unless they said it themselves; `None` leaves what an earlier
-    /// window said.
+    /// Sets what the chunks of this trace say from now on, unless they said it themselves or an earlier window did: what
+    /// the parts of a trace go out with must not differ.
     pub fn facts(&mut self, priority: Option<i32>, origin: Option<&[u8]>) {
-        self.priority = self.given.priority.or(priority).or(self.priority);
-        if self.given.origin.is_empty()
-            && let Some(origin) = origin
-        {
-            self.origin.clear();
-            self.origin.extend_from_slice(origin);
+        self.priority = self.priority.or(priority);
+        if self.origin.is_empty() {
+            self.origin.extend_from_slice(origin.unwrap_or_default());
         }
     }
 

@@ -4,7 +4,7 @@
 //! The result comes in pieces: each is a whole `TracerPayload` field of an `AgentPayload`. A request that is longer than a
 //! piece is cut between spans, so the memory needed depends on the length of a piece and not on that of the request. The
 //! spans of a very long trace are looked at in windows; root, priority and top level are those of the window, except that
-//! priority and origin carry over to windows without.
+//! priority and origin are those of the first window that has any.
 
 mod formats;
 mod window;

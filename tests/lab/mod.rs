@@ -21,7 +21,7 @@
 //! ```
 #![allow(dead_code, reason = "each test uses the part it needs")]
 
-mod http;
+pub mod http;
 pub mod intake;
 pub mod isolation;
 pub mod msgpack;

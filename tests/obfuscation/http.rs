@@ -184,9 +184,12 @@ proptest! {
         let out = output(|out| http::url(text.as_bytes(), settings, out));
         prop_assert!(out.len() <= 3 * text.len() + 1);
         prop_assert!(!http::is_plain(text.as_bytes(), settings) || out == text);
-        // What was made is as it should be. Hidden digits are another URL: `?` starts a query.
+        // What was made is as it should be. Hidden digits are another URL: `?` starts a query. What cannot be read loses
+        // what may be its user and nothing else, after which it may be readable: then it is as it should be one turn later.
+        let again = |text: &str| output(|out| http::url(text.as_bytes(), settings, out));
         if !digits {
-            prop_assert_eq!(output(|again| http::url(out.as_bytes(), settings, again)), out);
+            let settled = if text.contains('@') { again(&out) } else { out };
+            prop_assert_eq!(again(&settled), settled);
         }
     }
 }

@@ -19,7 +19,7 @@ impl Pipeline {
         let Self { spans, store, writer, .. } = self;
         let Request { headers, tagging, stages, now, full } = request;
         let service = tagging.service.as_bytes();
-        tally.plumbing += stages.clean(spans, body, store, service, *now) as u64;
+        tally.plumbing += stages.clean(spans, body, store, *now) as u64;
         if spans.is_empty() {
             return;
         }

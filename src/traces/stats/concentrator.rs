@@ -5,6 +5,7 @@
 //! has no room for a bin in the next bin; nothing is lost.
 
 use super::super::names;
+use super::super::sampling;
 use super::super::span::{Marks, Span, Store, Text};
 use super::super::tagging::Tagging;
 use super::super::{Chunk, TracerHeaders};
@@ -327,9 +328,8 @@ impl Common {
     fn of(chunk: &Chunk<'_>) -> Self {
         let origin = chunk.origin.map_or(&b""[..], |origin| origin.of(chunk.body, &chunk.store.pool));
         let root = chunk.spans.get(chunk.root);
-        let rate = root.and_then(|root| chunk.store.metric(root, b"_sample_rate", chunk.body));
         // A tracer that keeps one trace of ten says 0.1, and each of its spans stands for ten.
-        let weight = rate.filter(|&rate| rate > 0.0 && rate <= 1.0).map_or(1.0, f64::recip);
+        let weight = root.map_or(1.0, |root| sampling::global_weight(root, chunk.body, chunk.store));
         Self { weight, synthetics: origin.starts_with(b"synthetics"), place: None }
     }
 }
