@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::lab::intake::{API_KEY, Received};
 use crate::lab::{Action, Fault, Intake, Route};
 use crate::tracer::{client_stats, scene, span, v04};
-use crate::{AT_END, LIMIT, Scene, forget, isolated};
+use crate::{AT_END, LIMIT, RARELY, Scene, forget, isolated};
 
 const OTHER_KEY: &str = "fedcba9876543210fedcba9876543210";
 
@@ -94,16 +94,12 @@ fn a_failing_endpoint_costs_the_other_nothing() {
     });
 }
 
-/// Rows: nobody listens there, or somebody who never answers. That is counted at the end, and said before.
+/// Rows: nobody listens there, or somebody who never answers. What it did not get is counted, and that it failed is said.
 #[test]
 fn a_dead_endpoint_is_counted() {
     isolated("endpoints::a_dead_endpoint_is_counted", || {
         for hangs in [false, true] {
-            let other = Intake::start();
-            for route in [Route::Traces, Route::Stats] {
-                other.fault(route, None, Fault::slow(LIMIT * 4));
-            }
-            let url = if hangs { other.url() } else { "http://127.0.0.1:9".to_owned() };
+            let (other, url) = dead(hangs);
             let mut scene = with_additional(&url);
             for n in 1..=3 {
                 scene.answers(n);
@@ -116,7 +112,45 @@ fn a_dead_endpoint_is_counted() {
             assert_eq!(ledger["forwarder.dropped.shutdown"], 6, "{hangs}: {ledger:?}");
             let warnings = scene.lines("WARN");
             assert_eq!(warnings.len(), 1, "{hangs}: {warnings:?}");
+            drop(other);
             forget();
         }
     });
+}
+
+/// The first thing that is ever sent there is sent at SHUTDOWN: what the extension computes until the very end, such as
+/// stats, reaches the other all the same.
+#[test]
+fn a_dead_endpoint_does_not_take_the_end() {
+    isolated("endpoints::a_dead_endpoint_does_not_take_the_end", || {
+        for hangs in [false, true] {
+            let (other, url) = dead(hangs);
+            let endpoints = json!({ url.as_str(): [OTHER_KEY] }).to_string();
+            let env = [
+                RARELY,
+                ("DD_APM_ADDITIONAL_ENDPOINTS", endpoints.as_str()),
+                ("DD_LAMBDA_EXTENSION_COMPUTE_STATS", "true"),
+                ("DD_LOG_LEVEL", "debug"),
+            ];
+            let mut scene = scene(&env, |n| vec![v04(&json!([[span(n, &json!({}))]]), &[])]);
+            scene.answers(1);
+            scene.shutdown();
+            let received = scene.intake.received();
+            assert_eq!(arrived(&received), (vec![1], vec![("r".to_owned(), 1)]), "{hangs}");
+            let ledger = scene.ledger();
+            assert_eq!(ledger["forwarder.dropped.shutdown"], 2, "{hangs}: {ledger:?}");
+            drop(other);
+            forget();
+        }
+    });
+}
+
+/// An intake that never answers, or one of which only the address is used, at which nobody listens.
+fn dead(hangs: bool) -> (Intake, String) {
+    let intake = Intake::start();
+    for route in [Route::Traces, Route::Stats] {
+        intake.fault(route, None, Fault::slow(LIMIT * 4));
+    }
+    let url = if hangs { intake.url() } else { "http://127.0.0.1:9".to_owned() };
+    (intake, url)
 }

@@ -285,7 +285,7 @@ fn a_mistake_costs_itself() {
         let one_without_pattern = json!([{"name": "a", "repl": "?"}, rule("b", "x")]).to_string();
         for (name, value, said, expected) in [
             ("DD_APM_IGNORE_RESOURCES", "(x,^other$", vec!["(x"], json!({"resource": "r"})),
-            ("DD_APM_FILTER_TAGS_REGEX_REQUIRE", "a:^x a:[", vec!["a:["], Value::Null),
+            ("DD_APM_FILTER_TAGS_REGEX_REQUIRE", "a:[ a:^y", vec!["a:["], Value::Null),
             ("DD_APM_FILTER_TAGS_REGEX_REJECT", "a:[ a:^y", vec!["a:["], json!({"meta": {"a": "x"}})),
             (
                 "DD_APM_REPLACE_TAGS",

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 
 use serde_json::{Value, json};
 
-use crate::lab::{Outcome, Runtime, proc};
+use crate::lab::{Outcome, Runtime};
 use crate::tracer::{Answer, Connection, VERSIONS, client_stats, encode, find, request, scene, span, v04};
 use crate::{AT_END, Scene, isolated};
 
@@ -232,57 +232,6 @@ fn what_is_left_out_is_counted() {
         assert_eq!(ledger["traces.spans"], 3);
         scene.assert_quiet();
     });
-}
-
-/// 120,000 spans in one invocation, a third of them SQL, with stats: memory stays small and nothing is lost.
-#[test]
-fn a_burst_with_sql_and_stats_stays_small() {
-    isolated("traces::a_burst_with_sql_and_stats_stays_small", || {
-        const BODIES: u64 = 60;
-        const SPANS: u64 = 2_000;
-        let env = [AT_END, ("DD_LAMBDA_EXTENSION_COMPUTE_STATS", "true"), ("DD_LOG_LEVEL", "debug")];
-        let mut scene = Scene::with(&env, |options| {
-            options.runtime = Runtime::builtin(|_| {
-                let mut connection = Connection::open();
-                let accepted = (0..BODIES).filter(|body| {
-                    let spans: Vec<Value> =
-                        (1..=SPANS).map(|n| busy_span(body * SPANS + n, body * SPANS + 1)).collect();
-                    connection.ask(&v04(&json!([spans]), &[])).status == 200
-                });
-                Outcome::Done(json!(accepted.count()))
-            });
-        });
-        assert_eq!(scene.invoke(1).response, json!(BODIES));
-        let memory = proc::memory(scene.platform.extension_pid().unwrap()).unwrap();
-        assert!(memory.peak_kb < 48 * 1024, "{memory:?}");
-        scene.shutdown();
-        let received = scene.intake.received();
-        assert_eq!(received.problems(), [""; 0]);
-        assert_eq!(received.spans().count() as u64, BODIES * SPANS);
-        let statements = received.spans().filter(|span| span.kind == "sql");
-        assert!(statements.into_iter().all(|span| span.resource.ends_with("WHERE id = ? AND name = ?")));
-        let hits: u64 = received.stats.iter().flat_map(|stats| stats.groups()).map(|group| group.hits).sum();
-        // Each span is measured or the root of its trace.
-        assert_eq!(hits, BODIES * SPANS);
-        assert_eq!(scene.ledger()["traces.spans"], BODIES * SPANS);
-    });
-}
-
-/// A span with 25 tags in the trace of `root`.
-fn busy_span(id: u64, root: u64) -> Value {
-    let mut meta: serde_json::Map<String, Value> =
-        (0..20).map(|n| (format!("tag.{n}"), json!(format!("value {n} of {}", id % 7)))).collect();
-    meta.insert("span.kind".into(), json!("client"));
-    let statement = format!("SELECT * FROM users_{} WHERE id = {id} AND name = 'n{id}'", id % 50);
-    let (kind, resource) = if id.is_multiple_of(3) { ("sql", statement) } else { ("custom", format!("r{}", id % 50)) };
-    let parent = if id == root { 0 } else { root };
-    span(
-        id,
-        &json!({
-            "trace_id": root, "parent_id": parent, "type": kind, "resource": resource, "meta": meta,
-            "duration": 1000 + id * 7919 % 1_000_000, "metrics": {"_dd.measured": 1, "a": 1, "b": 2.5, "c": id},
-        }),
-    )
 }
 
 /// Twenty tracers on connections of their own send everything that a tracer sends, during invocations and between them,

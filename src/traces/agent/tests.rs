@@ -47,7 +47,7 @@ impl Running {
 
     fn flush(&self, id: u64) {
         let deadline = Instant::now() + Duration::from_secs(60);
-        self.inbox.send(Message::Flush(FlushTicket { id, deadline, last: false })).unwrap();
+        self.inbox.send(Message::Flush(FlushTicket { id, deadline, ending: false, last: false })).unwrap();
     }
 }
 
