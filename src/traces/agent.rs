@@ -37,11 +37,13 @@ pub struct Agent {
 /// Runs until nobody can send to the inbox any more.
 pub fn run(agent: Agent) {
     let Agent { config, tags, inbox, events, lane } = agent;
+    // Nothing is built for a function that sends no traces, nor before the first `next`.
+    let Ok(first) = inbox.recv() else { return };
     let state = State::new(&config, &tags, random::seed(), events, lane);
-    serve(state, inbox, State::handle);
+    serve(state, std::iter::once(first).chain(inbox), State::handle);
 }
 
-fn serve(mut state: State, inbox: Receiver<Message>, handle: impl Fn(&mut State, Message)) {
+fn serve(mut state: State, inbox: impl IntoIterator<Item = Message>, handle: impl Fn(&mut State, Message)) {
     let mut told = false;
     for message in inbox {
         let ticket = if let Message::Flush(ticket) = &message { Some(*ticket) } else { None };

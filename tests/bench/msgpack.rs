@@ -43,6 +43,7 @@ pub fn body(number: u64) -> Vec<u8> {
 }
 
 /// The same, with a statement in every third span.
+#[allow(dead_code)] // Tests include this file too; the benchmark makes its statements in `spans`.
 pub fn statements(number: u64) -> Vec<u8> {
     traces(1 + number * SPANS / TRACE, SPANS / TRACE, TRACE, true)
 }
