@@ -6,7 +6,7 @@
 
 use super::msgpack::{Fault, Reader};
 use super::obfuscate::cards;
-use super::span::{Marks, Metric, Pair, Part, Span, Store, Text};
+use super::span::{Known, Marks, Metric, Pair, Part, Span, Store, Text};
 use super::{MAX_SPAN, links};
 
 /// Most strings that a v0.5 table may have; 8 bytes of memory each. A body of 50 MiB whose spans use this many different
@@ -167,6 +167,11 @@ fn repaired(text: Text, body: &[u8], pool: &mut Vec<u8>) -> Text {
 /// `meta`. A nil value is as good as no pair.
 fn meta<D: Dialect>(d: &D, reader: &mut Reader<'_>, store: &mut Store, span: &mut Span) -> Result<(), Fault> {
     let Some(count) = entries(reader, span)? else { return Ok(()) };
+    if span.meta.count > 0 {
+        // A second map under the same key: the last counts, and nothing of the first.
+        (span.known, span.inferred, span.network, span.digits) = (Known::default(), false, false, false);
+        span.marks.kind(b"");
+    }
     let (start, first) = (reader.at(), store.pairs.len());
     for _ in 0..count {
         let key = d.text(reader)?;
