@@ -5,7 +5,7 @@
 #   scripts/python-env.sh [--made]   with --made it only looks: exit 3 when there is none yet
 set -euo pipefail
 
-pins=(awslambdaric==4.2.2 datadog_lambda==8.130.0 ddtrace==4.16.0 datadog==0.56.0)
+pins=(awslambdaric==4.2.2 datadog_lambda==8.130.0 ddtrace==4.16.0 datadog==0.56.0 redis==7.0.1)
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}

@@ -6,7 +6,7 @@ set -eu
 
 "$ROOT/scripts/setup.sh" test
 "$ROOT/scripts/layer.sh"
-for environment in python node; do
+for environment in python node rust; do
   script=$ROOT/scripts/$environment-env.sh
   if [ -x "$script" ]; then
     step "$environment environment"

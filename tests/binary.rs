@@ -129,28 +129,37 @@ fn idle_it_is_small() {
     });
 }
 
-/// 120,000 spans in one invocation: compressed as they come, never kept raw, and nothing lost.
+/// 120,000 spans in one invocation, counted in stats or not, with statements or without: compressed as they come, never
+/// kept raw, and nothing lost.
 #[test]
 fn a_burst_of_spans_stays_small() {
     namespace::test("a_burst_of_spans_stays_small", || {
         const BODIES: u64 = 60;
-        let (mut platform, intake) = (Platform::start(), intake());
-        let (extension, _) = idle(&platform, &intake);
-        let id = "8f5e1d2c-0c5e-4d8e-9d6a-000000000000";
-        platform.invoke(id);
-        let mut tracer = Client::connect(("127.0.0.1", 8126)).expect("the trace receiver listens");
-        for number in 0..BODIES {
-            let headers = [("Content-Type", "application/msgpack"), ("Datadog-Meta-Lang", "python")];
-            let status = tracer.send("PUT", "/v0.4/traces", &headers, &msgpack::body(number)).expect("an answer");
-            assert_eq!(status, 200, "body {number}");
+        for (stats, body) in [("false", msgpack::body as fn(u64) -> Vec<u8>), ("true", msgpack::statements)] {
+            let (mut platform, intake) = (Platform::start(), intake());
+            let mut environment = intake.environment();
+            environment.push(("DD_LAMBDA_EXTENSION_COMPUTE_STATS", stats.to_owned()));
+            let extension = Extension::start(process::command(&binary(), platform.address, &environment));
+            platform.next();
+            let id = "8f5e1d2c-0c5e-4d8e-9d6a-000000000000";
+            platform.invoke(id);
+            let mut tracer = Client::connect(("127.0.0.1", 8126)).expect("the trace receiver listens");
+            for number in 0..BODIES {
+                let headers = [("Content-Type", "application/msgpack"), ("Datadog-Meta-Lang", "python")];
+                let status = tracer.send("PUT", "/v0.4/traces", &headers, &body(number)).expect("an answer");
+                assert_eq!(status, 200, "body {number}");
+            }
+            let peak = extension.memory_kb("VmHWM");
+            assert!(peak <= budgets::SPANS_PEAK_KB, "{peak} kB at most, {} allowed, {stats}", budgets::SPANS_PEAK_KB);
+            platform.deliver(json!([runtime_done(id)]).to_string().as_bytes());
+            platform.next();
+            platform.shutdown();
+            extension.exit();
+            let arrivals = intake.take();
+            assert_eq!(content(&arrivals).spans, BODIES * msgpack::SPANS);
+            let hits = if stats == "true" { BODIES * msgpack::SPANS } else { 0 };
+            assert_eq!(content(&arrivals).hits, hits, "every span is measured");
         }
-        let peak = extension.memory_kb("VmHWM");
-        assert!(peak <= budgets::SPANS_PEAK_KB, "{peak} kB at most, {} allowed", budgets::SPANS_PEAK_KB);
-        platform.deliver(json!([runtime_done(id)]).to_string().as_bytes());
-        platform.next();
-        assert_eq!(content(&intake.take()).spans, BODIES * msgpack::SPANS);
-        platform.shutdown();
-        extension.exit();
     });
 }
 

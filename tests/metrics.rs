@@ -188,7 +188,7 @@ impl Reader {
     }
 
     fn flush(&self, id: u64, pipeline: &mut Pipeline) {
-        let ticket = FlushTicket { id, deadline: Instant::now() + Duration::from_secs(20), last: false };
+        let ticket = FlushTicket { id, deadline: Instant::now() + Duration::from_secs(20), ending: false, last: false };
         assert!(self.handle.flush(ticket));
         loop {
             match self.inbox.recv_timeout(Duration::from_secs(60)).unwrap() {

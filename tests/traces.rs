@@ -9,6 +9,8 @@ mod json;
 mod passed_on;
 #[path = "traces/rules.rs"]
 mod rules;
+#[path = "traces/stages.rs"]
+mod stages;
 #[path = "traces/tracer.rs"]
 mod tracer;
 #[path = "traces/v07.rs"]

@@ -159,14 +159,20 @@ pub struct SqlObfuscation {
 pub struct Sampling {
     /// `DD_APM_TARGET_TPS`: traces per second that the rates told to tracers aim at; `None` for all.
     pub target_tps: Option<f64>,
-    /// `DD_APM_ERROR_TPS`: traces per second with errors kept beyond those; 0 turns the sampler off.
-    pub error_tps: f64,
+    /// `DD_APM_ERROR_TPS`: traces per second with errors kept beyond those; 0 turns the sampler off, `None` is
+    /// [`Sampling::ERROR_TPS`].
+    pub error_tps: Option<f64>,
     /// `DD_SERVERLESS_ERROR_SAMPLER_ENABLED`.
     pub error_sampler: bool,
     /// `DD_APM_ENABLE_RARE_SAMPLER`.
     pub rare_sampler: bool,
     /// `DD_APM_PROBABILISTIC_SAMPLER_ENABLED`, with its percentage and seed.
     pub probabilistic: Probabilistic,
+}
+
+impl Sampling {
+    /// Traces with errors that are kept per second where the user says nothing (as the Go agent).
+    pub const ERROR_TPS: f64 = 10.0;
 }
 
 /// The probabilistic sampler.
@@ -222,6 +228,8 @@ pub struct Proxy {
     pub evp_enabled: bool,
     /// `DD_EVP_PROXY_CONFIG_MAX_PAYLOAD_SIZE` in bytes.
     pub evp_max_payload: usize,
+    /// `DD_REMOTE_CONFIGURATION_ENABLED`.
+    pub remote_configuration: bool,
     /// `DD_OL_PROXY_CONFIG_ENABLED`.
     pub openlineage_enabled: bool,
     /// `DD_OL_PROXY_CONFIG_DD_URL`: a host that takes the place of the site, or a whole URL.

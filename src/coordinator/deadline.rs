@@ -25,6 +25,10 @@ pub const BUFFERED: Duration = Duration::from_millis(50);
 /// What is left of the shutdown phase for saving the context and exiting when the last flush is given up on.
 pub const EXIT_MARGIN: Duration = Duration::from_millis(150);
 
+/// The same when nobody's answer to it is awaited any more: who has something unsent knows that when the flush is given up
+/// on, and counts it then.
+pub const ANSWER_MARGIN: Duration = Duration::from_millis(60);
+
 /// The shutdown phase when nobody names a deadline (SIGTERM): what Lambda grants (spec: lambda-apis 1.3).
 pub const SHUTDOWN_PHASE: Duration = Duration::from_secs(2);
 

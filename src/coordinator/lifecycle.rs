@@ -5,7 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::deadline::{self, BUFFERED, DEADLINE_MARGIN, EXIT_MARGIN, GUARD, HOLD, HOLD_IN_TROUBLE, REPORT_WAIT};
+use super::deadline::{
+    self, ANSWER_MARGIN, BUFFERED, DEADLINE_MARGIN, EXIT_MARGIN, GUARD, HOLD, HOLD_IN_TROUBLE, REPORT_WAIT,
+};
 use super::flush::{Decision, Policy};
 use crate::config::Signal;
 use crate::forwarder::{FlushDone, FlushTicket};
@@ -347,6 +349,10 @@ impl Lifecycle {
         // Who waits for an unfinished flush waits for this one instead: it has all that the other has.
         let then = self.flush.take().map_or(then, |f| f.then.max(then));
         let ticket = self.ticket(deadline, last);
+        let deadline = match &self.shutdown {
+            Some(shutdown) if last => deadline::before(shutdown.deadline, ANSWER_MARGIN, now),
+            _ => deadline,
+        };
         self.flush =
             Some(Flush { id: ticket.id, started: now, deadline, waiting: SIGNALS.to_vec(), kept: false, then });
         SIGNALS.iter().map(|signal| Action::Flush(*signal, ticket)).collect()
@@ -373,6 +379,6 @@ impl Lifecycle {
 
     fn ticket(&mut self, deadline: Instant, last: bool) -> FlushTicket {
         self.tickets += 1;
-        FlushTicket { id: self.tickets, deadline, last }
+        FlushTicket { id: self.tickets, deadline, ending: self.shutdown.is_some(), last }
     }
 }

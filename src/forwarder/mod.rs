@@ -163,6 +163,9 @@ pub struct FlushTicket {
     pub id: u64,
     /// After this nobody waits for the flush any more; a worker starts no attempt after it.
     pub deadline: Instant,
+    /// SHUTDOWN has begun: no endpoint may take the time in which another gets what it still has to get. Before the last
+    /// flush only primary endpoints are sent to.
+    pub ending: bool,
     /// The flush at SHUTDOWN: open buckets and held logs go too, one attempt for each payload, newest first.
     pub last: bool,
 }

@@ -4,7 +4,7 @@ use super::endpoints::tests::payload;
 use super::*;
 
 fn ticket(id: u64) -> FlushTicket {
-    FlushTicket { id, deadline: Instant::now() + Duration::from_secs(60), last: false }
+    FlushTicket { id, deadline: Instant::now() + Duration::from_secs(60), ending: false, last: false }
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn the_last_flush_waits_for_a_busy_worker() {
     for id in 4..=5 {
         assert!(lane.flush(ticket(id), Vec::new()).is_ok());
     }
-    let late = FlushTicket { id: 6, deadline: Instant::now(), last: true };
+    let late = FlushTicket { id: 6, deadline: Instant::now(), ending: true, last: true };
     assert!(lane.flush(late, vec![payload(Route::Series, Encoding::Zstd)]).is_err());
     assert_eq!(answers.try_recv(), Ok(FlushDone { signal: Signal::Metrics, id: 6, sent: 0, kept: 1 }));
 }

@@ -1,14 +1,16 @@
 //! The algorithms of TLS, as lists for rustls: what an intake may ask for, and no more. Holds no state.
 //!
 //! Left out is what no connection of ours needs: ChaCha20, because every server has AES-GCM (RFC 8446 9.1 requires it)
-//! and every processor of Lambda computes it in hardware; and the signing of client certificates, which no setting
-//! names. Their code is not in the binary then, for which no list may come from `ring::default_provider`.
+//! and every processor of Lambda computes it in hardware; Curve25519, because every server has P-256 for the exchange of
+//! keys (the same section requires that too) and no public authority signs with Ed25519; and the signing of client
+//! certificates, which no setting names. Their code is not in the binary then, for which no list may come from
+//! `ring::default_provider`.
 
 use std::sync::Arc;
 
 use rustix::rand::{GetRandomFlags, getrandom};
 use rustls::SignatureScheme;
-use rustls::crypto::ring::{ALL_KX_GROUPS, cipher_suite};
+use rustls::crypto::ring::{cipher_suite, kx_group};
 use rustls::crypto::{CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom, WebPkiSupportedAlgorithms};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::SigningKey;
@@ -25,21 +27,20 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
             cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
             cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
         ],
-        kx_groups: ALL_KX_GROUPS.to_vec(),
+        kx_groups: vec![kx_group::SECP256R1, kx_group::SECP384R1],
         signature_verification_algorithms: SIGNATURES,
         secure_random: &Kernel,
         key_provider: &NoKeys,
     })
 }
 
-/// Every algorithm that rustls verifies with ring, in its order of preference.
+/// Every algorithm that rustls verifies with ring but Ed25519, in its order of preference.
 const SIGNATURES: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
     all: &[
         algorithms::ECDSA_P256_SHA256,
         algorithms::ECDSA_P256_SHA384,
         algorithms::ECDSA_P384_SHA256,
         algorithms::ECDSA_P384_SHA384,
-        algorithms::ED25519,
         algorithms::RSA_PSS_2048_8192_SHA256_LEGACY_KEY,
         algorithms::RSA_PSS_2048_8192_SHA384_LEGACY_KEY,
         algorithms::RSA_PSS_2048_8192_SHA512_LEGACY_KEY,
@@ -54,7 +55,6 @@ const SIGNATURES: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
     mapping: &[
         (SignatureScheme::ECDSA_NISTP384_SHA384, &[algorithms::ECDSA_P384_SHA384, algorithms::ECDSA_P256_SHA384]),
         (SignatureScheme::ECDSA_NISTP256_SHA256, &[algorithms::ECDSA_P256_SHA256, algorithms::ECDSA_P384_SHA256]),
-        (SignatureScheme::ED25519, &[algorithms::ED25519]),
         (SignatureScheme::RSA_PSS_SHA512, &[algorithms::RSA_PSS_2048_8192_SHA512_LEGACY_KEY]),
         (SignatureScheme::RSA_PSS_SHA384, &[algorithms::RSA_PSS_2048_8192_SHA384_LEGACY_KEY]),
         (SignatureScheme::RSA_PSS_SHA256, &[algorithms::RSA_PSS_2048_8192_SHA256_LEGACY_KEY]),
@@ -101,8 +101,14 @@ mod tests {
     #[test]
     fn it_verifies_what_rings_own_provider_does() {
         let (ours, theirs) = (provider(), default_provider());
-        let described = |p: &CryptoProvider| format!("{:?}", p.signature_verification_algorithms);
-        assert_eq!(described(&ours), described(&theirs));
+        let schemes = |p: &CryptoProvider| {
+            let all = p.signature_verification_algorithms.supported_schemes();
+            all.into_iter().filter(|scheme| *scheme != SignatureScheme::ED25519).collect::<Vec<_>>()
+        };
+        assert_eq!(schemes(&ours), schemes(&theirs));
+        assert_eq!(SIGNATURES.all.len(), theirs.signature_verification_algorithms.all.len() - 1);
+        let kept: Vec<_> = theirs.kx_groups.iter().filter(|g| g.name() != rustls::NamedGroup::X25519).collect();
+        assert_eq!(format!("{:?}", ours.kx_groups.iter().collect::<Vec<_>>()), format!("{kept:?}"));
         let dropped = |s: &&rustls::SupportedCipherSuite| !format!("{s:?}").contains("CHACHA20");
         let kept: Vec<_> = theirs.cipher_suites.iter().filter(dropped).collect();
         assert_eq!(ours.cipher_suites.iter().collect::<Vec<_>>(), kept);

@@ -114,8 +114,8 @@ fn serve(
 }
 
 /// One flush to every endpoint that has something to get, the primary first: a slow additional endpoint takes none of its
-/// time. A primary that says nothing delays the others to a later flush, but in the last one each has its share. Requests
-/// that are passed on come last, and all of them together have one share beside the signal's own endpoints.
+/// time. A primary that says nothing delays the others to a later flush, but at the end each has its share. Requests that
+/// are passed on come last, and all of them together have one share beside the signal's own endpoints.
 fn flush(
     outboxes: &mut Outboxes<'_>,
     wire: &mut dyn Wire,
@@ -129,16 +129,21 @@ fn flush(
     let waiting = |outbox: &Outbox| !outbox.is_empty();
     let mut proxied: Vec<&mut Outbox> =
         outboxes.proxied.iter_mut().flat_map(|(_, outboxes)| outboxes).filter(|outbox| waiting(outbox)).collect();
+    let mut primary = outboxes.own.first().is_some_and(waiting);
     let mut own: Vec<&mut Outbox> = outboxes.own.iter_mut().filter(|outbox| waiting(outbox)).collect();
     let others = usize::from(!proxied.is_empty());
     let mut total = Tally::default();
     for (outboxes, others) in [(&mut own, others), (&mut proxied, 0)] {
         let count = outboxes.len();
         for (before, outbox) in outboxes.iter_mut().enumerate() {
-            let ticket = share(ticket, wire.now().mono, count - before + others);
-            let tally = outbox.flush(wire, ticket, timeout);
+            let now = wire.now().mono;
+            let waits = ticket.ending && !ticket.last && !primary;
+            // A ticket whose time is up keeps everything, and says how much that is.
+            let own = if waits { FlushTicket { deadline: now, ..ticket } } else { ticket };
+            let tally = outbox.flush(wire, share(own, now, count - before + others), timeout);
             total.sent += tally.sent;
             total.kept += tally.kept;
+            primary = false;
         }
     }
     total
@@ -146,7 +151,7 @@ fn flush(
 
 /// The ticket for the first of `endpoints` that are left; at least 1.
 fn share(ticket: FlushTicket, now: Instant, endpoints: usize) -> FlushTicket {
-    if !ticket.last {
+    if !ticket.ending {
         return ticket;
     }
     let endpoints = u32::try_from(endpoints).unwrap_or(u32::MAX);

@@ -83,7 +83,8 @@ impl State {
             tagging,
             stages,
             pipeline: Pipeline::default(),
-            batch: Batch::new(config.apm_compression_level, config.lambda.share(BUDGET.0, BUDGET.1)),
+            batch: Batch::new(config.apm_compression_level, config.lambda.share(BUDGET.0, BUDGET.1))
+                .telling(&config.apm.sampling),
             store: Store::new(config.lambda.share(store::BUDGET.0, store::BUDGET.1)),
             events,
             lane,
@@ -106,6 +107,7 @@ impl State {
     /// Forgets what a panic may have left half done.
     fn recover(&mut self) {
         self.pipeline = Pipeline::default();
+        self.stages.recover();
         self.batch.recover();
         self.account();
     }

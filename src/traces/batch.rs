@@ -15,6 +15,7 @@ use zstd::stream::raw::{CParameter, Encoder, InBuffer, Operation as _, OutBuffer
 use super::TracerHeaders;
 use super::pipeline::Piece;
 use crate::codec::protobuf as pb;
+use crate::config::apm::Sampling;
 use crate::forwarder::{Encoding, Payload, Route};
 
 /// Longest payload before compression, in bytes: what the peer sends to this intake. Longer only if a single span is.
@@ -52,6 +53,8 @@ pub struct Dropped {
 /// The open payload and the finished ones.
 pub struct Batch {
     level: i32,
+    /// What each payload begins with.
+    header: Vec<u8>,
     encoder: Option<Encoder<'static>>,
     open: Open,
     /// Whether the open payload is being written; still set only after a panic in that.
@@ -79,6 +82,7 @@ impl Batch {
     pub fn new(level: i32, budget: usize) -> Self {
         Self {
             level,
+            header: header(&Sampling::default()),
             encoder: None,
             open: Open::default(),
             writing: false,
@@ -87,6 +91,12 @@ impl Batch {
             budget,
             dropped: Dropped::default(),
         }
+    }
+
+    /// The same, whose payloads tell of the samplers what `settings` say.
+    #[must_use]
+    pub fn telling(self, settings: &Sampling) -> Self {
+        Self { header: header(settings), ..self }
     }
 
     /// Notes what is sent of a request whether or not it has spans.
@@ -103,8 +113,7 @@ impl Batch {
         self.writing = true;
         self.open.spans += piece.spans;
         self.open.name(&from.lang);
-        let written = if self.open.length == 0 { self.write(&header()) } else { Ok(()) };
-        match written.and_then(|()| self.write(piece.bytes)) {
+        match self.write(piece.bytes) {
             Ok(()) => self.open.length += piece.bytes.len(),
             Err(e) => self.give_up(&e),
         }
@@ -163,14 +172,18 @@ impl Batch {
         }
     }
 
+    /// Compresses `bytes` into the open payload, which they may begin.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let encoder = match &mut self.encoder {
             Some(encoder) => encoder,
             none => none.insert(encoder(self.level)?),
         };
-        let mut input = InBuffer::around(bytes);
-        while input.pos() < bytes.len() {
-            encoder.run(&mut input, &mut room(&mut self.open.body))?;
+        let header = if self.open.length == 0 { &self.header[..] } else { &[] };
+        for bytes in [header, bytes] {
+            let mut input = InBuffer::around(bytes);
+            while input.pos() < bytes.len() {
+                encoder.run(&mut input, &mut room(&mut self.open.body))?;
+            }
         }
         Ok(())
     }
@@ -230,13 +243,15 @@ impl Open {
     }
 }
 
-/// The fields of `AgentPayload` besides its tracer payloads. Host, environment and agent version stay empty; the sampling
-/// targets are those the peer sends.
-fn header() -> Vec<u8> {
+/// The fields of `AgentPayload` besides its tracer payloads. Host, environment and agent version stay empty; where the user
+/// sets no targets, they are those the peer sends.
+fn header(settings: &Sampling) -> Vec<u8> {
     const TARGET_TPS: f64 = 60.0;
-    let mut out = Vec::with_capacity(18);
-    pb::double(&mut out, 8, TARGET_TPS);
-    pb::double(&mut out, 9, TARGET_TPS);
+    let mut out = Vec::with_capacity(20);
+    for (field, target) in [(8, settings.target_tps), (9, settings.error_tps)] {
+        pb::double(&mut out, field, target.unwrap_or(TARGET_TPS));
+    }
+    pb::uint(&mut out, 10, u64::from(settings.rare_sampler));
     out
 }
 
@@ -323,6 +338,33 @@ mod tests {
         let payloads = batch.take();
         assert_eq!(decoded(&payloads[0]).tracer_payloads.len(), 1);
         assert_eq!(payloads[0].headers, [("X-Datadog-Reported-Languages", "go".to_owned())]);
+    }
+
+    #[test]
+    fn payloads_tell_of_the_samplers() {
+        let with = |target_tps, error_tps, rare_sampler| Sampling {
+            target_tps,
+            error_tps,
+            rare_sampler,
+            ..Sampling::default()
+        };
+        for (settings, expected) in [
+            (with(None, None, false), (60.0, 60.0, false)),
+            (with(Some(5.0), None, false), (5.0, 60.0, false)),
+            (with(None, Some(10.0), true), (60.0, 10.0, true)),
+            (with(Some(0.0), Some(0.0), false), (0.0, 0.0, false)),
+        ] {
+            let mut batch = Batch::new(1, BUDGET.0).telling(&settings);
+            for number in [1, 2] {
+                for _ in 0..2 {
+                    batch.add(Piece { bytes: &piece("a"), spans: 1 }, &from(""));
+                }
+                let payload = decoded(&batch.take()[0]);
+                let told = (payload.target_tps, payload.error_tps, payload.rare_sampler_enabled);
+                assert_eq!(told, expected, "payload {number}");
+                assert_eq!(payload.tracer_payloads.len(), 2);
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! What only the spans of a trace together tell: whether they belong together, the root, the sampling priority, the
 //! origin, and which spans are top level (spec: traces 4.3). Pure.
 
-use super::span::{Span, Text};
+use super::span::{Span, Store, Text};
+
+/// The upper half of the trace's id, 16 hexadecimal digits. Tracers write it on one span of a chunk, for all of them.
+pub const UPPER_ID: &[u8] = b"_dd.p.tid";
 
 /// Why a trace is not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +92,12 @@ pub fn facts(spans: &[Span], root: usize) -> Facts {
     let root = spans.get(root);
     let priority = root.and_then(|span| span.priority).or_else(|| spans.iter().find_map(|span| span.priority));
     Facts { priority, origin: root.and_then(|span| span.known.origin) }
+}
+
+/// The upper half of the trace's id, if one of `spans` says it. Looks at all tags: for the few chunks that lose a span.
+#[must_use]
+pub fn upper_id<'a>(spans: &[Span], body: &'a [u8], store: &'a Store) -> Option<&'a [u8]> {
+    spans.iter().find_map(|span| store.meta(span, UPPER_ID, body))
 }
 
 /// Marks the top-level spans: those the tracer marked if it says that it did (`by_tracer`), else those without a parent

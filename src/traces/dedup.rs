@@ -52,6 +52,11 @@ impl Dedup {
         }
     }
 
+    /// Remembers nothing any more.
+    pub fn forget(&mut self) {
+        *self = Self::new(self.masks[0]);
+    }
+
     /// Whether the span is not among the last [`MEMORY`] new ones, which it then is.
     #[inline]
     pub fn is_new(&mut self, trace_id: u64, span_id: u64) -> bool {

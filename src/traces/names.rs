@@ -4,6 +4,9 @@
 /// Longest normalised tag, in characters.
 const MAX_TAG: usize = 200;
 
+/// Longest resource, in bytes (as the Go agent).
+pub const MAX_RESOURCE: usize = 5_000;
+
 /// How much of a tag is looked at, in bytes: what has not ended by then is mostly characters that do not survive.
 pub const MAX_LOOK: usize = 2 * MAX_TAG;
 

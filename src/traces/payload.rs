@@ -2,15 +2,17 @@
 //! is long enough (spec: traces 4.5). Pure.
 
 use super::TracerHeaders;
+use super::chunk::UPPER_ID;
 use super::pipeline::{PIECE, Piece};
 use super::span::{Known, Span, Store};
 use super::tagging::Tagging;
-use crate::codec::protobuf::{Buffer, Slack};
+use crate::codec::protobuf::{self as pb, Buffer, Slack};
 
 /// Field numbers: of the intake's message, of a tracer's payload, of a chunk.
 const TRACER_PAYLOADS: u32 = 5;
 const CHUNKS: u32 = 6;
 const SPANS: u32 = 3;
+const META: u32 = 10;
 
 /// The priority of a trace of which nobody decided.
 const NO_PRIORITY: i32 = -128;
@@ -92,6 +94,10 @@ pub struct Writer {
     given: Given,
     priority: Option<i32>,
     origin: Vec<u8>,
+    /// What the first span of each further chunk of this trace says of its id, as an entry of its `meta`.
+    carried: Vec<u8>,
+    /// Whether the chunk that is open has no span yet.
+    bare: bool,
     /// Bytes that this request may still become.
     room: u64,
 }
@@ -122,17 +128,23 @@ impl Writer {
     pub fn trace(&mut self) {
         self.priority = self.given.priority;
         self.origin.clone_from(&self.given.origin);
+        self.carried.clear();
     }
 
-    /// Sets what the chunks of this trace say from now on, unless they said it themselves; `None` leaves what an earlier
-    /// window said.
+    /// Makes the next chunks of this trace say the upper half of its id, as its tracer does on one of its spans: on their
+    /// first, for that one may not be in them.
+    pub fn carry(&mut self, upper_id: Option<&[u8]>) {
+        if let Some(id) = upper_id.filter(|id| id.len() == 16 && self.carried.is_empty()) {
+            pb::entry(&mut self.carried, META, UPPER_ID, id);
+        }
+    }
+
+    /// Sets what the chunks of this trace say from now on, unless they said it themselves or an earlier window did: what
+    /// the parts of a trace go out with must not differ.
     pub fn facts(&mut self, priority: Option<i32>, origin: Option<&[u8]>) {
-        self.priority = self.given.priority.or(priority).or(self.priority);
-        if self.given.origin.is_empty()
-            && let Some(origin) = origin
-        {
-            self.origin.clear();
-            self.origin.extend_from_slice(origin);
+        self.priority = self.priority.or(priority);
+        if self.origin.is_empty() {
+            self.origin.extend_from_slice(origin.unwrap_or_default());
         }
     }
 
@@ -164,12 +176,13 @@ impl Writer {
         self.about.learn(spans, root, body, store);
     }
 
-    /// Appends a span, unless `encode` says that it is too long. Returns whether it did.
-    pub fn span(&mut self, from: &TracerHeaders, encode: impl FnOnce(&mut Buffer) -> bool) -> bool {
+    /// Appends a span, unless `encode` says that it is too long. Returns whether it did. `encode` gets, for the first span
+    /// of a chunk, what that has to say as [`Writer::carry`] has it.
+    pub fn span(&mut self, from: &TracerHeaders, encode: impl FnOnce(&mut Buffer, &[u8]) -> bool) -> bool {
         self.open(from);
         let start = self.out.len();
         let mark = self.out.open(SPANS);
-        let complete = encode(&mut self.out);
+        let complete = encode(&mut self.out, if self.bare { &self.carried } else { &[] });
         let length = (self.out.len() - start) as u64;
         if !complete || length > self.room {
             self.out.truncate(start);
@@ -178,6 +191,7 @@ impl Writer {
         self.out.close(mark);
         self.room -= length;
         self.spans += 1;
+        self.bare = false;
         true
     }
 
@@ -253,6 +267,7 @@ impl Writer {
         }
         if self.chunk.is_none() {
             self.chunk = Some(self.out.open(CHUNKS));
+            self.bare = true;
             self.out.uint(1, i64::from(self.priority.unwrap_or(NO_PRIORITY)) as u64);
             self.out.bytes(2, Slack::whole(&self.origin));
             self.out.encoded(&self.given.fields);

@@ -4,12 +4,13 @@
 //! The result comes in pieces: each is a whole `TracerPayload` field of an `AgentPayload`. A request that is longer than a
 //! piece is cut between spans, so the memory needed depends on the length of a piece and not on that of the request. The
 //! spans of a very long trace are looked at in windows; root, priority and top level are those of the window, except that
-//! priority and origin carry over to windows without.
+//! priority and origin are those of the first window that has any. Wherever a trace is cut, or loses
+//! the span that says the upper half of its id, the next that goes out says it.
 
 mod formats;
 mod window;
 
-use super::chunk::{self, Reject};
+use super::chunk::{self, Reject, UPPER_ID};
 use super::decode::Dialect;
 use super::msgpack::{Fault, Reader};
 use super::payload::Writer;
@@ -160,6 +161,7 @@ impl Pipeline {
                 }
                 if !request.stages.is_new(span) {
                     tally.duplicates += 1;
+                    self.writer.carry(self.store.meta(span, UPPER_ID, reader.bytes()));
                     self.spans.pop();
                     continue;
                 }
@@ -172,7 +174,7 @@ impl Pipeline {
                 }
             }
             if reject.is_none() && !self.spans.is_empty() {
-                self.window(reader.bytes(), request, &mut fate, tally);
+                self.window(reader.bytes(), request, &mut fate, left == 0, tally);
                 unsent = 0;
             }
         }

@@ -44,7 +44,8 @@ impl Replacer {
     pub fn new(rules: &[ReplaceRule]) -> (Self, Vec<BadPattern>) {
         let (mut replacer, mut bad) = (Self::default(), Vec::new());
         for (i, ReplaceRule { name, pattern, replacement }) in rules.iter().enumerate() {
-            match Pattern::new(pattern, format!("rule {} of DD_APM_REPLACE_TAGS, for {name:?},", i + 1)) {
+            match Pattern::new(pattern, format!("{pattern:?} of rule {} of DD_APM_REPLACE_TAGS, for {name:?},", i + 1))
+            {
                 Ok(pattern) => {
                     replacer.rules.push(Rule { name: name.clone(), pattern, replacement: replacement.clone() });
                 }

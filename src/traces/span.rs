@@ -157,6 +157,23 @@ impl Store {
         Some(span.meta.first + at as u32)
     }
 
+    /// As [`Store::find`], and takes out the other pairs with `key`. Who changes the one that counts must ask for it so:
+    /// the others would go out as they came.
+    pub fn sole(&mut self, span: &Span, key: &[u8], body: &[u8]) -> Option<u32> {
+        let Self { pairs, pool, .. } = self;
+        let mut last = None;
+        for (at, pair) in span.meta.of_mut(pairs).iter_mut().enumerate().rev() {
+            if pair.key.len() != key.len() || pair.key == Text::GONE || pair.key.of(body, pool) != key {
+                continue;
+            }
+            match last {
+                None => last = Some(span.meta.first + at as u32),
+                Some(_) => pair.key = Text::GONE,
+            }
+        }
+        last
+    }
+
     /// The value of `key` in `span`'s meta.
     #[must_use]
     pub fn meta<'a>(&'a self, span: &Span, key: &[u8], body: &'a [u8]) -> Option<&'a [u8]> {
@@ -180,7 +197,7 @@ impl Store {
     /// Sets `key` in `span`'s meta. A key that is not there yet may move the span's pairs to the end of the store, so
     /// this is for the few spans that need it, and not for keys of [`Known`].
     pub fn set(&mut self, span: &mut Span, key: &[u8], value: &[u8], body: &[u8]) {
-        if let Some(pair) = self.find(span, key, body) {
+        if let Some(pair) = self.sole(span, key, body) {
             return self.replace(pair, value);
         }
         let pair = Pair { key: Text::pooled(&mut self.pool, key), value: Text::pooled(&mut self.pool, value) };
@@ -334,6 +351,17 @@ pub struct Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_key_that_occurs_again_the_last_stays() {
+        let body = b"aabac";
+        let pair = |key, value| Pair { key: Text::in_body(key, 1), value: Text::in_body(value, 1) };
+        let mut store = Store { pairs: vec![pair(0, 4), pair(0, 4), pair(2, 4), pair(1, 2)], ..Store::default() };
+        let span = Span { meta: Part { first: 1, count: 3 }, ..Span::default() };
+        assert_eq!((store.sole(&span, b"a", body), store.sole(&span, b"x", body)), (Some(3), None));
+        let left: Vec<_> = store.pairs.iter().map(|pair| pair.key.of(body, &[])).collect();
+        assert_eq!(left, [b"a".as_slice(), b"", b"b", b"a"], "the pair of another span is not touched");
+    }
 
     #[test]
     fn pairs_and_metrics_are_found_replaced_and_added() {

@@ -5,14 +5,15 @@
 //! | --- | --- | --- |
 //! | 1 | dedup | spans, as they are decoded |
 //! | 2 | what Lambda's own plumbing causes goes | spans |
-//! | 3 | normalise, name the service, cut | spans |
+//! | 3 | normalise | spans |
 //! | 4 | ignored resources, filters | the root |
-//! | 5 | obfuscate, replace | spans |
+//! | 5 | name the service, obfuscate, replace, cut | spans |
 //! | 6 | mark top-level spans | the chunk |
 //! | 7 | count stats | the chunk |
 //! | 8 | sample | the chunk |
 //!
-//! What the first window of a trace decides in 4 and 8 holds for its later ones.
+//! What the first window of a trace decides in 4 and 8 holds for its later ones, but for spans that their tracer chose
+//! one by one: they are kept in every window.
 
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use super::normalize::normalize;
 use super::obfuscate::Obfuscator;
 use super::plumbing::Plumbing;
 use super::replace::Replacer;
-use super::sampling::{Samplers, Verdict};
+use super::sampling::{self, Samplers, Verdict};
 use super::span::{Marks, Span, Store, Text};
 use super::stats::Concentrator;
 use super::stats::client::{ClientStats, Rules, Source};
@@ -38,9 +39,6 @@ const DEFAULT_SERVICE: &[u8] = b"aws.lambda";
 
 /// What a tracer's span of an invocation's cause gets: the service of the invocation itself.
 const BASE_SERVICE: &[u8] = b"_dd.base_service";
-
-/// Longest resource, in bytes (as the Go agent).
-const MAX_RESOURCE: usize = 5_000;
 
 /// Bytes of stats until they go out, and the part of the function's memory that is the limit if it is less.
 const STATS_BUDGET: (usize, usize) = (4 << 20, 32);
@@ -69,6 +67,8 @@ pub struct Stages {
     /// Whether stats of spans are computed here.
     computes_stats: bool,
     index: Index,
+    /// The service of the invocation, in the user's spelling: the function's name if the user names none.
+    base_service: String,
 }
 
 impl Stages {
@@ -85,7 +85,7 @@ impl Stages {
         let computes_stats = config.apm.compute_stats;
         let tagging = Tagging::new(tags, computes_stats, &mut replacer);
         let budget = config.lambda.share(STATS_BUDGET.0, STATS_BUDGET.1);
-        let stages = Self {
+        let mut stages = Self {
             dedup: Dedup::new(seed),
             plumbing: Plumbing::new(given(&config.lambda.runtime_api), given(&config.lambda.xray_daemon)),
             filter,
@@ -95,7 +95,9 @@ impl Stages {
             concentrator: Concentrator::new(&config.apm.stats, &tagging, budget, seed),
             computes_stats,
             index: Index::default(),
+            base_service: config.service.clone().unwrap_or_default(),
         };
+        stages.name(tags);
         (stages, tagging)
     }
 
@@ -103,7 +105,21 @@ impl Stages {
     pub fn rename(&mut self, tags: &Tags) -> Tagging {
         let tagging = Tagging::new(tags, self.computes_stats, &mut self.replacer);
         self.concentrator.rename(&tagging);
+        self.name(tags);
         tagging
+    }
+
+    /// The function's name is known later than the user's settings.
+    fn name(&mut self, tags: &Tags) {
+        if self.base_service.is_empty() {
+            self.base_service.clone_from(&tags.function_name);
+        }
+    }
+
+    /// Forgets what a panic may have left half done. The spans that were lost with it may come again.
+    pub fn recover(&mut self) {
+        self.dedup.forget();
+        self.index.clear();
     }
 
     /// The rates that tracers are told.
@@ -142,22 +158,25 @@ impl Stages {
         span.marks.any(Marks::PARTIAL) || self.dedup.is_new(span.trace_id, span.span_id)
     }
 
-    /// Takes out what Lambda's plumbing causes, and puts right what the intake demands. A span of the service
-    /// `aws.lambda` gets the name `service`, unless that is empty. How many spans went.
-    pub fn clean(&mut self, spans: &mut Vec<Span>, body: &[u8], store: &mut Store, service: &[u8], now: u64) -> usize {
-        let before = spans.len();
-        spans.retain(|span| !self.plumbing.is_plumbing(span, body, store));
-        let mut own = None;
+    /// Hands what Lambda's plumbing causes to `lost` and takes it out, and puts right what the intake demands.
+    pub fn clean(
+        &mut self,
+        spans: &mut Vec<Span>,
+        body: &[u8],
+        store: &mut Store,
+        now: u64,
+        lost: &mut dyn FnMut(&Span, &Store),
+    ) {
+        spans.retain(|span| {
+            let goes = self.plumbing.is_plumbing(span, body, store);
+            if goes {
+                lost(span, store);
+            }
+            !goes
+        });
         for span in &mut *spans {
             normalize(span, body, store, now);
-            if span.service.len() == DEFAULT_SERVICE.len()
-                && !service.is_empty()
-                && span.service.of(body, &store.pool) == DEFAULT_SERVICE
-            {
-                span.service = *own.get_or_insert_with(|| Text::pooled(&mut store.pool, service));
-            }
         }
-        before - spans.len()
     }
 
     /// The index of the root of the spans of a window, which are at least one.
@@ -172,16 +191,24 @@ impl Stages {
         self.filter.rejects(root, body, store)
     }
 
-    /// Obfuscates and replaces, and marks the top-level spans.
+    /// Obfuscates and replaces, and marks the top-level spans. A span of the service `aws.lambda` gets the name `service`,
+    /// unless that is empty.
     pub fn refine(&mut self, spans: &mut [Span], body: &[u8], store: &mut Store, service: &[u8], from: &TracerHeaders) {
+        let mut own = None;
         for span in &mut *spans {
+            if span.service.len() == DEFAULT_SERVICE.len()
+                && !service.is_empty()
+                && span.service.of(body, &store.pool) == DEFAULT_SERVICE
+            {
+                span.service = *own.get_or_insert_with(|| Text::pooled(&mut store.pool, service));
+            }
             if span.inferred {
-                base_service(span, body, store, service);
+                base_service(span, body, store, self.base_service.as_bytes());
             }
             self.obfuscator.span(span, body, store);
             self.replacer.span(span, body, store);
-            if span.resource.len() > MAX_RESOURCE {
-                let end = names::cut(span.resource.of(body, &store.pool), MAX_RESOURCE).len();
+            if span.resource.len() > names::MAX_RESOURCE {
+                let end = names::cut(span.resource.of(body, &store.pool), names::MAX_RESOURCE).len();
                 span.resource = span.resource.cut(end);
             }
         }
@@ -194,12 +221,13 @@ impl Stages {
         if self.computes_stats {
             self.concentrator.add(chunk, from, now);
         }
-        if let Some(Fate::Sampled(verdict)) = earlier {
-            chunk.priority = verdict.priority().or(chunk.priority);
-            return verdict;
-        }
-        let sent = from.trace_count.unwrap_or(1).max(1);
-        self.samplers.decide(chunk, from.dropped_p0_traces as f64 / sent as f64, now)
+        let verdict = if let Some(Fate::Sampled(verdict)) = earlier {
+            verdict
+        } else {
+            let sent = from.trace_count.unwrap_or(1).max(1);
+            self.samplers.decide(chunk, from.dropped_p0_traces as f64 / sent as f64, now)
+        };
+        sampling::rescue_singles(chunk, verdict)
     }
 }
 
@@ -215,8 +243,8 @@ impl Rules for Wishes<'_> {
         !self.filter.ignores(resource)
     }
 
-    fn obfuscate(&mut self, kind: &[u8], resource: &[u8]) -> Option<Vec<u8>> {
-        self.obfuscator.resource(kind, resource)
+    fn obfuscate(&mut self, kind: &[u8], database: &[u8], resource: &[u8]) -> Option<Vec<u8>> {
+        self.obfuscator.resource(kind, database, resource)
     }
 
     fn resource(&mut self, resource: &[u8]) -> Option<Vec<u8>> {

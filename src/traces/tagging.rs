@@ -12,6 +12,9 @@ use crate::lambda::Tags;
 const SPAN_META: u32 = 10;
 const PAYLOAD_TAGS: u32 = 7;
 
+/// Asks the backend to compute stats from the span.
+const COMPUTE_STATS: &str = "_dd.compute_stats";
+
 /// What all spans get.
 #[derive(Debug)]
 pub struct Tagging {
@@ -37,8 +40,6 @@ impl Tagging {
         let mut own = tags.pairs.clone();
         replacer.pairs(&mut own);
         let pairs = || own.iter().map(|(k, v)| (k.as_str(), v.as_str())).chain(lambda);
-        let backend = [("_dd.compute_stats", "1")];
-        let backend = if computes_stats { &[] } else { &backend[..] };
         let mut payload_tags = Vec::new();
         if !tags.joined.is_empty() {
             pb::entry(&mut payload_tags, PAYLOAD_TAGS, b"_dd.tags.function", tags.joined.as_bytes());
@@ -46,8 +47,8 @@ impl Tagging {
         let mut env = Vec::new();
         names::tag(tags.get("env").unwrap_or_default(), &mut env);
         Self {
-            plain: Overlay::new(pairs()),
-            counted: Overlay::new(pairs().chain(backend.iter().copied())),
+            plain: Overlay::new(pairs(), false),
+            counted: Overlay::new(pairs(), !computes_stats),
             service: tags.get("service").unwrap_or_default().to_owned(),
             payload_tags,
             // The characters of a tag are those of a string.
@@ -76,16 +77,23 @@ pub struct Overlay {
 }
 
 impl Overlay {
-    fn new<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+    /// `count` is whether the backend must compute the stats. Whatever a tracer says of that, it is decided here: stats
+    /// are counted once.
+    fn new<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>, count: bool) -> Self {
         let mut overlay = Self { keys: Vec::new(), lengths: 0, seen: [0; 4], bytes: Vec::new() };
-        for (key, value) in pairs {
-            let hash = hash(key.as_bytes());
-            overlay.lengths |= 1 << (key.len() & 63);
-            overlay.seen[hash >> 6] |= 1 << (hash & 63);
-            overlay.keys.push(key.as_bytes().into());
+        overlay.cover(COMPUTE_STATS);
+        for (key, value) in pairs.chain(count.then_some((COMPUTE_STATS, "1"))) {
+            overlay.cover(key);
             pb::entry(&mut overlay.bytes, SPAN_META, key.as_bytes(), value.as_bytes());
         }
         overlay
+    }
+
+    fn cover(&mut self, key: &str) {
+        let hash = hash(key.as_bytes());
+        self.lengths |= 1 << (key.len() & 63);
+        self.seen[hash >> 6] |= 1 << (hash & 63);
+        self.keys.push(key.as_bytes().into());
     }
 
     /// Whether a tag has this key.
@@ -145,7 +153,7 @@ mod tests {
             for (key, covered) in [
                 ("env", true),
                 ("origin", true),
-                ("_dd.compute_stats", !computes),
+                ("_dd.compute_stats", true),
                 ("", false),
                 ("enw", false),
                 ("http.url", false),

@@ -39,37 +39,50 @@ fn float(out: &mut Vec<u8>, key: &str, value: f64) {
 
 /// The body number `number`; no two bodies share an id.
 pub fn body(number: u64) -> Vec<u8> {
-    traces(1 + number * SPANS / TRACE, SPANS / TRACE, TRACE)
+    traces(1 + number * SPANS / TRACE, SPANS / TRACE, TRACE, false)
+}
+
+/// The same, with a statement in every third span.
+pub fn statements(number: u64) -> Vec<u8> {
+    traces(1 + number * SPANS / TRACE, SPANS / TRACE, TRACE, true)
 }
 
 /// A body with two spans: what a short invocation leaves behind.
 pub fn small(number: u64) -> Vec<u8> {
-    traces(1 + number, 1, 2)
+    traces(1 + number, 1, 2, false)
 }
 
-fn traces(first: u64, count: u64, spans: u64) -> Vec<u8> {
+fn traces(first: u64, count: u64, spans: u64, statements: bool) -> Vec<u8> {
     let mut out = Vec::new();
     array(&mut out, count);
     for trace in first..first + count {
         array(&mut out, spans);
         for number in 0..spans {
-            span(&mut out, trace, number);
+            span(&mut out, trace, number, statements && number % 3 == 1);
         }
     }
     out
 }
 
-fn span(out: &mut Vec<u8>, trace: u64, span: u64) {
+fn span(out: &mut Vec<u8>, trace: u64, span: u64, statement: bool) {
     // Spread over 64 bits, as random ids are.
     let trace_id = trace.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let id = |n: u64| trace_id ^ ((n + 1) << 32);
     map(out, 12);
-    for (key, value) in [("service", "orders"), ("name", "aws.dynamodb"), ("type", "http")] {
+    let kind = if statement { "sql" } else { "http" };
+    for (key, value) in [("service", "orders"), ("name", "aws.dynamodb"), ("type", kind)] {
         text(out, key);
         text(out, value);
     }
+    let number = trace % 97;
     text(out, "resource");
-    text(out, &format!("GET /orders/{}", trace % 97));
+    text(
+        out,
+        &match statement {
+            true => format!("SELECT o.* FROM orders_{number} AS o WHERE o.id = {trace} AND o.name IN ('a', 'b{span}')"),
+            false => format!("GET /orders/{number}"),
+        },
+    );
     integer(out, "trace_id", trace_id);
     integer(out, "span_id", id(span));
     integer(out, "parent_id", if span == 0 { 0 } else { id(0) });

@@ -6,6 +6,7 @@
 mod after;
 mod load;
 mod msgpack;
+mod path;
 mod size;
 mod spans;
 mod start;
@@ -73,21 +74,18 @@ const GROUPS: &[Group] = &[
     ("idle", start::idle),
     ("size", size::rows),
     ("spans", load::spans),
-    ("path", path),
+    ("path", path::rows),
     ("samples", load::samples),
     ("lines", load::lines),
     ("after", after::rows),
 ];
 
-/// The span path alone, within this process.
-fn path(_: &Subject) -> Vec<Row> {
-    let rounds = 40;
-    let row = |f: spans::Figure| Row::plain(format!("  {}", f.name), f.ns_per_span / 1e3, "µs");
-    spans::run(rounds).into_iter().map(row).collect()
-}
-
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
+    if let Some((path::COUNT, case)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        path::counted(case);
+        return ExitCode::SUCCESS;
+    }
     if !namespace::inside() {
         if let Some(mut again) = namespace::again(arguments.iter().cloned()) {
             let done = again.status().is_ok_and(|status| status.success());

@@ -1,13 +1,9 @@
-//! The span path in numbers: nanoseconds for each span of a body of 2,000 spans with 25 tags, beside what the same bytes
-//! cost to copy and to walk. Included by the benchmark binary with `#[path]`; single-threaded, needs no network.
+//! Bodies of 2,000 spans with 25 tags, and the span path alone: from a body to the pieces that are compressed.
 
 use std::hint::black_box;
-use std::time::Instant;
 
 use thimble::config::Config;
 use thimble::lambda::Tags;
-use thimble::traces::batch::{BUDGET, Batch};
-use thimble::traces::msgpack::Reader;
 use thimble::traces::pipeline::{Piece, Pipeline, Request, Tally};
 use thimble::traces::stages::Stages;
 use thimble::traces::tagging::Tagging;
@@ -22,40 +18,8 @@ const METRICS: u64 = 4;
 /// The start of all times: 2026.
 const EPOCH_NS: u64 = 1_767_225_600_000_000_000;
 
-/// One line of the table.
-#[derive(Clone, Debug)]
-pub struct Figure {
-    /// What was done.
-    pub name: &'static str,
-    /// Nanoseconds for each span, the best of all rounds.
-    pub ns_per_span: f64,
-}
-
-/// Measures everything, each `rounds` times, and returns the best of each.
-pub fn run(rounds: u32) -> Vec<Figure> {
-    let (v04, v05) = (payload_v04(0), payload_v05(0));
-    let mut figures = Vec::new();
-    let mut measure = |name, f: &mut dyn FnMut()| figures.push(Figure { name, ns_per_span: best(rounds, f) });
-    let mut copy = vec![0; v04.len()];
-    measure("copy of a v0.4 body", &mut || copy.copy_from_slice(black_box(&v04)));
-    measure("walk over a v0.4 body", &mut || black_box(Reader::new(black_box(&v04), 0).skip()).unwrap());
-    let mut encoded = Vec::new();
-    let mut path = Path::new(&[]);
-    path.encode(&v04, Format::V04, &mut |piece| encoded.push((piece.bytes.to_vec(), piece.spans)));
-    let drop = &mut |_: Piece<'_>| {};
-    measure("v0.4 decoded, tagged, encoded", &mut || path.encode(&v04, Format::V04, drop));
-    measure("v0.5 decoded, tagged, encoded", &mut || path.encode(&v05, Format::V05, drop));
-    let headers = TracerHeaders::default();
-    let mut batch = Batch::new(1, BUDGET.0);
-    measure("zstd level 1 of the result", &mut || {
-        encoded.iter().for_each(|(bytes, spans)| batch.add(Piece { bytes, spans: *spans }, &headers));
-        black_box(batch.take());
-    });
-    figures
-}
-
 /// Everything between a body and the pieces that are compressed.
-struct Path {
+pub struct Path {
     pipeline: Pipeline,
     stages: Stages,
     tagging: Tagging,
@@ -63,7 +27,7 @@ struct Path {
 
 impl Path {
     /// With the function's tags, under these settings.
-    fn new(settings: &[(&str, &str)]) -> Self {
+    pub fn new(settings: &[(&str, &str)]) -> Self {
         let environment: Vec<_> = settings.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let config = Config::load(&environment, None).0;
         let (stages, tagging) = Stages::new(&config, &function_tags(), 7);
@@ -71,7 +35,7 @@ impl Path {
     }
 
     /// Encodes a body and gives all its pieces to `sink`; panics if it is not taken whole.
-    fn encode(&mut self, body: &[u8], format: Format, sink: &mut dyn FnMut(Piece<'_>)) {
+    pub fn encode(&mut self, body: &[u8], format: Format, sink: &mut dyn FnMut(Piece<'_>)) {
         let Self { pipeline, stages, tagging } = self;
         let headers =
             TracerHeaders { lang: "python".into(), client_computed_top_level: true, ..TracerHeaders::default() };
@@ -83,15 +47,6 @@ impl Path {
         }
         assert_eq!(tally.accepted, SPANS);
     }
-}
-
-fn best(rounds: u32, f: &mut dyn FnMut()) -> f64 {
-    let round = |f: &mut dyn FnMut()| {
-        let start = Instant::now();
-        f();
-        start.elapsed().as_secs_f64() * 1e9 / SPANS as f64
-    };
-    (0..rounds).map(|_| round(f)).fold(f64::INFINITY, f64::min)
 }
 
 /// Tags as a configured function has them.
@@ -116,16 +71,16 @@ pub fn function_tags() -> Tags {
     Tags { pairs, joined, ..Tags::default() }
 }
 
-/// A body of v0.4; `seed` tells bodies apart.
-pub fn payload_v04(seed: u64) -> Vec<u8> {
+/// A body of v0.4, with or without statements in a fifth of its spans.
+pub fn payload_v04(sql: bool) -> Vec<u8> {
     let mut out = Vec::new();
     array(&mut out, SPANS / SPANS_PER_TRACE);
     for trace in 0..SPANS / SPANS_PER_TRACE {
         array(&mut out, SPANS_PER_TRACE);
         for i in 0..SPANS_PER_TRACE {
-            let span = Span::new(seed, trace, i);
+            let span = Span::new(trace, i, sql);
             map(&mut out, 12);
-            for (key, value) in [("service", span.service), ("name", span.name), ("type", "web")] {
+            for (key, value) in [("service", span.service), ("name", span.name), ("type", span.kind)] {
                 text(&mut out, key);
                 text(&mut out, value);
             }
@@ -145,7 +100,7 @@ pub fn payload_v04(seed: u64) -> Vec<u8> {
             map(&mut out, METRICS);
             for metric in 0..METRICS {
                 text(&mut out, metric_key(metric));
-                float(&mut out, metric as f64);
+                float(&mut out, metric as f64 + 1.0);
             }
         }
     }
@@ -153,7 +108,7 @@ pub fn payload_v04(seed: u64) -> Vec<u8> {
 }
 
 /// The same spans as v0.5.
-pub fn payload_v05(seed: u64) -> Vec<u8> {
+pub fn payload_v05(sql: bool) -> Vec<u8> {
     let mut strings: Vec<String> = Vec::new();
     let mut known = std::collections::HashMap::new();
     let mut index = |text: &str| {
@@ -167,7 +122,7 @@ pub fn payload_v05(seed: u64) -> Vec<u8> {
     for trace in 0..SPANS / SPANS_PER_TRACE {
         array(&mut spans, SPANS_PER_TRACE);
         for i in 0..SPANS_PER_TRACE {
-            let span = Span::new(seed, trace, i);
+            let span = Span::new(trace, i, sql);
             array(&mut spans, 12);
             for value in [span.service, span.name, &span.resource] {
                 number(&mut spans, index(value));
@@ -183,9 +138,9 @@ pub fn payload_v05(seed: u64) -> Vec<u8> {
             map(&mut spans, METRICS);
             for metric in 0..METRICS {
                 number(&mut spans, index(metric_key(metric)));
-                float(&mut spans, metric as f64);
+                float(&mut spans, metric as f64 + 1.0);
             }
-            number(&mut spans, index("web"));
+            number(&mut spans, index(span.kind));
         }
     }
     let mut out = Vec::new();
@@ -201,6 +156,7 @@ pub fn payload_v05(seed: u64) -> Vec<u8> {
 struct Span {
     service: &'static str,
     name: &'static str,
+    kind: &'static str,
     resource: String,
     trace_id: u64,
     i: u64,
@@ -208,13 +164,16 @@ struct Span {
 }
 
 impl Span {
-    fn new(seed: u64, trace: u64, i: u64) -> Self {
-        let random = mix(seed << 32 | trace << 8 | i);
+    fn new(trace: u64, i: u64, sql: bool) -> Self {
+        let random = mix(trace << 8 | i);
+        let database = i.is_multiple_of(5);
+        let order = random % 50;
         Self {
-            service: if i.is_multiple_of(5) { "postgres" } else { "checkout" },
-            name: if i.is_multiple_of(5) { "postgres.query" } else { "http.request" },
-            resource: format!("GET /orders/{}/items", random % 50),
-            trace_id: mix(seed << 32 | trace) | 1 << 63,
+            service: if database { "postgres" } else { "checkout" },
+            name: if database { "postgres.query" } else { "http.request" },
+            kind: if database && sql { "sql" } else { "web" },
+            resource: if database && sql { statement(order) } else { format!("GET /orders/{order}/items") },
+            trace_id: mix(trace) | 1 << 63,
             i,
             random,
         }
@@ -239,6 +198,16 @@ impl Span {
             format!("value of tag {tag} {}", self.random % 4)
         }
     }
+}
+
+/// 200 bytes.
+fn statement(order: u64) -> String {
+    let text = format!(
+        "SELECT o.id, o.customer_id, i.sku, i.amount FROM orders o JOIN items i ON i.order_id = o.id WHERE o.id = \
+         {order:02} AND i.state IN ('open', 'paid', 'sent') AND o.created > '2026-01-05' ORDER BY i.sku LIMIT 10"
+    );
+    assert_eq!(text.len(), 200);
+    text
 }
 
 fn key(tag: u64) -> String {

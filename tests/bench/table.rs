@@ -6,6 +6,8 @@ pub struct Row {
     what: String,
     value: f64,
     unit: &'static str,
+    /// What else was measured, in words.
+    more: String,
     target: Target,
 }
 
@@ -19,17 +21,22 @@ enum Target {
 impl Row {
     /// A figure that explains others.
     pub fn plain(what: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self { what: what.into(), value, unit, target: Target::None }
+        Self { what: what.into(), value, unit, more: String::new(), target: Target::None }
     }
 
     /// A figure with a limit.
     pub fn at_most(what: impl Into<String>, value: f64, unit: &'static str, limit: f64) -> Self {
-        Self { what: what.into(), value, unit, target: Target::AtMost(limit) }
+        Self { what: what.into(), value, unit, more: String::new(), target: Target::AtMost(limit) }
     }
 
     /// A figure with one right value.
     pub fn exactly(what: impl Into<String>, value: f64, unit: &'static str, expected: f64) -> Self {
-        Self { what: what.into(), value, unit, target: Target::Exactly(expected) }
+        Self { what: what.into(), value, unit, more: String::new(), target: Target::Exactly(expected) }
+    }
+
+    /// Says more of the same behind the figure.
+    pub fn and(self, more: String) -> Self {
+        Self { more, ..self }
     }
 
     /// Whether the target was reached; `true` without one.
@@ -54,7 +61,12 @@ impl Row {
             _ if self.reached() => "reached",
             _ => "MISSED",
         };
-        [self.what.clone(), format!("{} {}", number(self.value), self.unit), target, mark.to_owned()]
+        let mut measured = format!("{} {}", number(self.value), self.unit);
+        if !self.more.is_empty() {
+            measured.push_str(", ");
+            measured.push_str(&self.more);
+        }
+        [self.what.clone(), measured, target, mark.to_owned()]
     }
 }
 

@@ -4,20 +4,23 @@ use serde_json::{Value, json};
 
 use crate::lab::TelemetryMode;
 use crate::session::{Language, Ran, Session, event};
-use crate::spans;
+use crate::{passed, spans, stats, wire};
 
 /// What the agent has to change of the spans that the function makes.
-const NORMAL: &spans::Normal =
-    &[("service", "aws.lambda", "clients-test"), ("meta service", "aws.lambda", "clients-test")];
+const RULES: spans::Rules = spans::Rules {
+    added: &[],
+    removed: &[],
+    changed: &[("service", "aws.lambda", "clients-test"), ("meta service", "aws.lambda", "clients-test")],
+};
 
 fn node<'a>(name: &str, env: &'a [(&'a str, &'a str)], events: &'a [Value]) -> Session<'a> {
     let name = format!("node::{name}");
-    Session { language: Language::Node, name, env, telemetry: TelemetryMode::Real, events }
+    Session { language: Language::Node, name, env, telemetry: TelemetryMode::Real, events, tapped: false }
 }
 
 /// All spans as they were made; those expected were made, with the load of the function's modules.
 fn check_spans(ran: &Ran, expected: &[(&str, usize)]) {
-    let wrong = spans::differences(&ran.made, &ran.received, NORMAL);
+    let wrong = spans::differences(&ran.made, &ran.received, RULES);
     assert!(wrong.is_empty(), "{wrong:#?}");
     for (name, count) in expected.iter().chain(&[("aws.lambda", 2), ("aws.lambda.load", 1)]) {
         assert_eq!(ran.made.iter().filter(|span| span["name"] == *name).count(), *count, "{name}");
@@ -32,7 +35,10 @@ fn check_spans(ran: &Ran, expected: &[(&str, usize)]) {
 fn spans_arrive_as_dd_trace_made_them() {
     let raise = json!({"raise": true});
     let events = [event(&["spans"], json!({"many": 1200})), event(&["spans", "lines"], raise)];
-    node("spans_arrive_as_dd_trace_made_them", &[], &events).run(|ran| {
+    let session = node("spans_arrive_as_dd_trace_made_them", &[], &events);
+    Session { tapped: true, ..session }.run(|ran| {
+        let wrong = spans::differences(&wire::spans(&ran.sent), &ran.received, RULES);
+        assert!(wrong.is_empty(), "{wrong:#?}");
         check_spans(ran, &[("shop.order", 2), ("shop.item", 1200)]);
         let failed = ran.received.spans().filter(|span| span.name == "aws.lambda" && span.error == 1);
         let types: Vec<_> = failed.map(|span| span.meta["error.type"].as_str()).collect();
@@ -46,8 +52,57 @@ fn spans_arrive_as_dd_trace_made_them() {
 fn spans_of_version_0_5() {
     let env = [("DD_TRACE_AGENT_PROTOCOL_VERSION", "0.5")];
     let events = [event(&["spans"], json!({"many": 50})), event(&["spans"], json!({}))];
-    node("spans_of_version_0_5", &env, &events).run(|ran| {
+    let session = node("spans_of_version_0_5", &env, &events);
+    Session { tapped: true, ..session }.run(|ran| {
+        let wrong = spans::differences(&wire::spans(&ran.sent), &ran.received, RULES);
+        assert!(wrong.is_empty(), "{wrong:#?}");
         check_spans(ran, &[("shop.order", 2), ("shop.item", 50)]);
+    });
+}
+
+/// Settings that switch on all of the library that talks to the agent.
+const PRODUCTS: [(&str, &str); 8] = [
+    // Events of spans as such, not in a tag.
+    ("DD_TRACE_NATIVE_SPAN_EVENTS", "true"),
+    ("DD_PROFILING_ENABLED", "true"),
+    ("DD_DATA_STREAMS_ENABLED", "true"),
+    ("DD_LLMOBS_ENABLED", "1"),
+    ("DD_LLMOBS_ML_APP", "shop"),
+    ("DD_INSTRUMENTATION_TELEMETRY_ENABLED", "true"),
+    ("DD_REMOTE_CONFIGURATION_ENABLED", "true"),
+    ("DD_TRACE_STATS_COMPUTATION_ENABLED", "true"),
+];
+
+#[test]
+fn everything_else_that_dd_trace_sends() {
+    let events = [event(&["spans", "llm"], json!({})), event(&["streams", "stats", "profile"], json!({}))];
+    let session = node("everything_else_that_dd_trace_sends", &PRODUCTS, &events);
+    Session { tapped: true, ..session }.run(|ran| {
+        let wrong = passed::differences(&ran.sent, &ran.received);
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        let sent = [
+            ("/profiling/v1/input", "wall.pprof", 1),
+            ("/v0.1/pipeline_stats", "", 2),
+            // The library asks /info for them.
+            ("/evp_proxy/v2/api/v2/llmobs", "what is in stock?", 1),
+            ("/evp_proxy/v2/api/intake/llm-obs/v2/eval-metric", "quality", 1),
+            ("/v0.6/stats", "shop.order", 1),
+            // In Lambda it sends neither, whatever its settings say.
+            ("/v0.7/config", "", 0),
+            ("/telemetry/proxy/api/v2/apmtelemetry", "", 0),
+        ];
+        for (path, part, count) in sent {
+            assert_eq!(passed::count(&ran.sent, path, part), count, "{path}: {:#?}", passed::targets(&ran.sent));
+        }
+        // Not as on the wire, whose times of events are floating-point numbers, which the decoder here does not take.
+        let wrong = spans::differences(&ran.made, &ran.received, RULES);
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        let events = ran.received.spans().flat_map(|span| &span.events).map(|event| event.name.as_str());
+        assert_eq!(events.collect::<Vec<_>>(), ["authorized", "nothing more to say"]);
+        // Whoever counts, the backend does not: it would count twice.
+        assert!(ran.received.spans().all(|span| !span.meta.contains_key("_dd.compute_stats")));
+        let wrong = stats::differences(&ran.sent, &ran.received);
+        assert!(wrong.is_empty(), "{wrong:#?}");
     });
 }
 

@@ -4,21 +4,28 @@ use serde_json::{Value, json};
 
 use crate::lab::TelemetryMode;
 use crate::session::{Language, Ran, Session, event};
-use crate::spans;
+use crate::{passed, spans, wire};
+
+/// The library's name for every function.
+const LAMBDA: (&str, &str, &str) = ("service", "aws.lambda", "clients-test");
 
 /// What the agent has to change of the spans that the function makes.
-const NORMAL: &spans::Normal = &[
-    ("service", "aws.lambda", "clients-test"),
-    ("name", "HTTP Request-é", "HTTP_Request"),
-    ("service", "Shop With Blanks", "shop_with_blanks"),
-    ("resource", "", "HTTP_Request"),
-    // No status of HTTP.
-    ("meta http.status_code", "None", "(missing)"),
-];
+const RULES: spans::Rules = spans::Rules {
+    added: &[],
+    removed: &[],
+    changed: &[
+        LAMBDA,
+        ("name", "HTTP Request-é", "HTTP_Request"),
+        ("service", "Shop With Blanks", "shop_with_blanks"),
+        ("resource", "", "HTTP_Request"),
+        // No status of HTTP.
+        ("meta http.status_code", "None", "(missing)"),
+    ],
+};
 
 fn python<'a>(name: &str, env: &'a [(&'a str, &'a str)], events: &'a [Value]) -> Session<'a> {
     let name = format!("python::{name}");
-    Session { language: Language::Python, name, env, telemetry: TelemetryMode::Real, events }
+    Session { language: Language::Python, name, env, telemetry: TelemetryMode::Real, events, tapped: false }
 }
 
 /// Whether `text` stands in `bytes`.
@@ -28,7 +35,7 @@ fn holds(bytes: &[u8], text: &str) -> bool {
 
 /// All spans as they were made; those expected were made, with the load of the function's modules.
 fn check_spans(ran: &Ran, expected: &[(&str, usize)]) {
-    let wrong = spans::differences(&ran.made, &ran.received, NORMAL);
+    let wrong = spans::differences(&ran.made, &ran.received, RULES);
     assert!(wrong.is_empty(), "{wrong:#?}");
     for (name, count) in expected.iter().chain(&[("aws.lambda", 2), ("aws.lambda.load", 1)]) {
         assert_eq!(ran.made.iter().filter(|span| span["name"] == *name).count(), *count, "{name}");
@@ -45,7 +52,10 @@ fn check_spans(ran: &Ran, expected: &[(&str, usize)]) {
 fn spans_arrive_as_ddtrace_made_them() {
     let raise = json!({"raise": true});
     let events = [event(&["spans"], json!({"many": 1200})), event(&["spans", "agent", "lines"], raise)];
-    python("spans_arrive_as_ddtrace_made_them", &[], &events).run(|ran| {
+    let session = python("spans_arrive_as_ddtrace_made_them", &[], &events);
+    Session { tapped: true, ..session }.run(|ran| {
+        let wrong = spans::differences(&wire::spans(&ran.sent), &ran.received, RULES);
+        assert!(wrong.is_empty(), "{wrong:#?}");
         check_spans(ran, &[("shop.order", 2), ("shop.item", 1200)]);
         let failed = ran.received.spans().filter(|span| span.name == "aws.lambda" && span.error == 1);
         let types: Vec<_> = failed.map(|span| span.meta["error.type"].as_str()).collect();
@@ -58,34 +68,141 @@ fn spans_arrive_as_ddtrace_made_them() {
 #[test]
 fn spans_of_version_0_4_arrive_with_their_structures() {
     let events = [event(&["spans"], json!({"struct": true})), event(&["spans", "agent"], json!({}))];
-    python("spans_of_version_0_4_arrive_with_their_structures", &[("DD_TRACE_API_VERSION", "v0.4")], &events).run(
-        |ran| {
-            check_spans(ran, &[("shop.order", 2)]);
-            let structures: Vec<_> = ran.received.spans().filter_map(|span| span.meta_struct.get("shop")).collect();
-            let [bytes] = structures.as_slice() else { panic!("one expected: {structures:?}") };
-            assert!(holds(bytes, "items") && holds(bytes, "deep"), "{bytes:?}");
-            let answer = &ran.invoked[1].response["agent"];
-            let endpoints = answer["info"]["endpoints"].as_array().expect("ddtrace parsed /info");
-            assert!(
-                endpoints.contains(&json!("/v0.4/traces")) && endpoints.contains(&json!("/v0.5/traces")),
-                "{answer}"
-            );
-        },
-    );
+    let env = [("DD_TRACE_API_VERSION", "v0.4")];
+    let session = python("spans_of_version_0_4_arrive_with_their_structures", &env, &events);
+    Session { tapped: true, ..session }.run(|ran| {
+        let wrong = spans::differences(&wire::spans(&ran.sent), &ran.received, RULES);
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        check_spans(ran, &[("shop.order", 2)]);
+        let with_links = ran.received.spans().filter(|span| span.links.len() == 2);
+        assert_eq!(with_links.count(), 2, "links of spans as such, not in a tag");
+        let structures: Vec<_> = ran.received.spans().filter_map(|span| span.meta_struct.get("shop")).collect();
+        let [bytes] = structures.as_slice() else { panic!("one expected: {structures:?}") };
+        assert!(holds(bytes, "items") && holds(bytes, "deep"), "{bytes:?}");
+        let answer = &ran.invoked[1].response["agent"];
+        let endpoints = answer["info"]["endpoints"].as_array().expect("ddtrace parsed /info");
+        assert!(endpoints.contains(&json!("/v0.4/traces")) && endpoints.contains(&json!("/v0.5/traces")), "{answer}");
+    });
 }
 
+/// Settings that switch on all of the library that talks to the agent.
+const PRODUCTS: [(&str, &str); 9] = [
+    ("DD_PROFILING_ENABLED", "true"),
+    ("DD_DATA_STREAMS_ENABLED", "true"),
+    ("DD_LLMOBS_ENABLED", "1"),
+    ("DD_LLMOBS_ML_APP", "shop"),
+    ("DD_LLMOBS_AGENTLESS_ENABLED", "0"),
+    ("DD_EXCEPTION_REPLAY_ENABLED", "true"),
+    ("DD_INSTRUMENTATION_TELEMETRY_ENABLED", "true"),
+    ("DD_REMOTE_CONFIGURATION_ENABLED", "true"),
+    ("DD_TRACE_STATS_COMPUTATION_ENABLED", "true"),
+];
+
 #[test]
-fn structures_of_llm_observability() {
-    let env = [("DD_LLMOBS_ENABLED", "1"), ("DD_LLMOBS_ML_APP", "shop"), ("DD_LLMOBS_AGENTLESS_ENABLED", "0")];
-    let events = [event(&["llm"], json!({}))];
-    python("structures_of_llm_observability", &env, &events).run(|ran| {
-        let wrong = spans::differences(&ran.made, &ran.received, NORMAL);
+fn everything_else_that_ddtrace_sends() {
+    let events = [event(&["llm", "profile", "streams", "telemetry", "replay", "settings"], json!({}))];
+    let session = python("everything_else_that_ddtrace_sends", &PRODUCTS, &events);
+    Session { tapped: true, ..session }.run(|ran| {
+        let wrong = passed::differences(&ran.sent, &ran.received);
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        let sent = [
+            ("/profiling/v1/input", "profile.pprof"),
+            ("/v0.1/pipeline_stats", ""),
+            ("/evp_proxy/v2/api/intake/llm-obs/v2/eval-metric", "quality"),
+            ("/telemetry/proxy/api/v2/apmtelemetry", "app-started"),
+            // The agent lists it, or it would be /debugger/v1/diagnostics.
+            ("/debugger/v2/input", "none left"),
+        ];
+        for (path, part) in sent {
+            assert_eq!(passed::count(&ran.sent, path, part), 1, "{path}: {:#?}", passed::targets(&ran.sent));
+        }
+        // The agent lists neither this, nor that it would be fine with spans being left out of what it gets.
+        assert_eq!(*ran.result("settings"), json!({"enabled": false}));
+        for path in ["/v0.7/config", "/v0.6/stats"] {
+            assert_eq!(passed::count(&ran.sent, path, ""), 0, "{path}");
+        }
+        assert!(!ran.sent.iter().flat_map(|r| &r.headers).any(|(name, _)| name == "datadog-client-computed-stats"));
+        let wrong = spans::differences(&wire::spans(&ran.sent), &ran.received, RULES);
         assert!(wrong.is_empty(), "{wrong:#?}");
         let structures: Vec<_> = ran.received.spans().filter_map(|span| span.meta_struct.get("_llmobs")).collect();
         let [content] = structures.as_slice() else { panic!("one expected: {structures:?}") };
         for part in ["what is in stock?", "nothing", "workflow"] {
             assert!(holds(content, part), "{part}: {content:?}");
         }
+    });
+}
+
+#[test]
+fn statements_of_a_database() {
+    let events = [event(&["statements"], json!({}))];
+    python("statements_of_a_database", &[], &events).run(|ran| {
+        let changed: &spans::Changed = &[
+            (
+                "resource",
+                "CREATE TABLE orders (id INTEGER, name TEXT)",
+                "CREATE TABLE orders ( id INTEGER, name TEXT )",
+            ),
+            ("resource", "INSERT INTO orders VALUES (7, 'alice'), (8, 'bob')", "INSERT INTO orders VALUES ( ? )"),
+            (
+                "resource",
+                "SELECT name FROM orders WHERE id = 7 AND name IN ('alice', 'carol') -- 4111111111111111",
+                "SELECT name FROM orders WHERE id = ? AND name IN ( ? )",
+            ),
+            (
+                "resource",
+                "SELECT secret FROM nowhere WHERE card = '4111111111111111'",
+                "SELECT secret FROM nowhere WHERE card = ?",
+            ),
+            LAMBDA,
+        ];
+        // The agent adds the statement as a tag.
+        let rules = spans::Rules { changed, added: &["sql.query"], removed: &[] };
+        let wrong = spans::differences(&ran.made, &ran.received, rules);
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        let statements = ran.received.spans().filter(|span| span.kind == "sql");
+        let statements: Vec<_> = statements.map(|span| (&span.resource, span.meta.get("sql.query"))).collect();
+        assert_eq!(statements.len(), 4, "{statements:#?}");
+        assert!(statements.iter().all(|(resource, query)| Some(*resource) == *query), "{statements:#?}");
+    });
+}
+
+#[test]
+fn commands_of_redis() {
+    let events = [event(&["commands"], json!({}))];
+    python("commands_of_redis", &[], &events).run(|ran| {
+        let changed: &spans::Changed = &[
+            ("resource", "SET\nGET", "SET GET"),
+            ("meta redis.raw_command", "SET customer:7 alice", "SET customer:7 ?"),
+            ("meta redis.raw_command", "AUTH secret", "AUTH ?"),
+            ("meta redis.raw_command", "SET a 1\nGET b", "SET a ?\nGET b"),
+            LAMBDA,
+        ];
+        let wrong = spans::differences(&ran.made, &ran.received, spans::Rules { changed, ..RULES });
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        assert_eq!(ran.received.spans().filter(|span| span.kind == "redis").count(), 3);
+    });
+}
+
+#[test]
+fn calls_over_http() {
+    let events = [event(&["calls"], json!({}))];
+    python("calls_over_http", &[], &events).run(|ran| {
+        let changed: &spans::Changed = &[
+            (
+                "meta http.url",
+                "HTTP://alice:secret@bank.test/%61ccounts/7?token=1",
+                "http://bank.test/accounts/7?token=1",
+            ),
+            LAMBDA,
+        ];
+        let rules = spans::Rules { changed, added: &[], removed: &["http://127.0.0.1:8124/"] };
+        let wrong = spans::differences(&ran.made, &ran.received, rules);
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        let count = |name: &str| {
+            let made = ran.made.iter().filter(|span| span["name"] == name);
+            (made.count(), ran.received.spans().filter(|span| span.name == name).count())
+        };
+        assert_eq!((count("requests.request"), count("shop.call")), ((1, 0), (1, 1)));
     });
 }
 
@@ -106,7 +223,7 @@ fn threats_that_ddtrace_detects() {
     });
     let events = [event(&["spans"], request)];
     python("threats_that_ddtrace_detects", &[("DD_APPSEC_ENABLED", "true")], &events).run(|ran| {
-        let wrong = spans::differences(&ran.made, &ran.received, NORMAL);
+        let wrong = spans::differences(&ran.made, &ran.received, RULES);
         assert!(wrong.is_empty(), "{wrong:#?}");
         let root = ran.received.spans().find(|span| span.name == "aws.lambda").expect("it was made");
         assert_eq!(root.meta.get("appsec.event").map(String::as_str), Some("true"), "{:?}", root.meta);

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::lab::http::Incoming;
 use crate::lab::intake::{Log, Received, Sketch};
 use crate::lab::isolation::{self, Sandbox, TASK_ROOT};
 use crate::lab::platform::Invoked;
-use crate::lab::{Intake, Options, Platform, Route, Runtime, Status, TelemetryMode, runtimes};
+use crate::lab::{Intake, Options, Platform, Program, Route, Runtime, Status, TelemetryMode, runtimes};
+use crate::tap::{self, Tap};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -43,6 +45,8 @@ pub enum Language {
     Python,
     /// datadog-lambda-js, dd-trace, hot-shots.
     Node,
+    /// lambda_runtime, datadog-opentelemetry.
+    Rust,
 }
 
 /// What came of a session.
@@ -57,6 +61,8 @@ pub struct Ran {
     pub lines: Vec<Value>,
     /// The spans that the tracer handed to its writer.
     pub made: Vec<Value>,
+    /// The requests that the function had made to the agent's port when the last invocation was over, if they were tapped.
+    pub sent: Vec<Incoming>,
 }
 
 /// A session to run.
@@ -71,6 +77,8 @@ pub struct Session<'a> {
     pub telemetry: TelemetryMode,
     /// What each invocation is sent.
     pub events: &'a [Value],
+    /// Whether a tap is on the agent's port.
+    pub tapped: bool,
 }
 
 impl Session<'_> {
@@ -79,10 +87,11 @@ impl Session<'_> {
         if skipped(&self.name) {
             return;
         }
-        let folder = runtimes::function(match self.language {
-            Language::Python => "python",
-            Language::Node => "node",
-        });
+        let folder = match self.language {
+            Language::Python => runtimes::function("python"),
+            Language::Node => runtimes::function("node"),
+            Language::Rust => made(runtimes::made_rust()),
+        };
         let sandbox = Sandbox { task: Some(folder), ..Sandbox::default() };
         isolation::isolated_in(&sandbox, &self.name, || {
             let ran = self.invoke_all();
@@ -94,6 +103,7 @@ impl Session<'_> {
 
     fn invoke_all(&self) -> Ran {
         let intake = Intake::start();
+        let tap = self.tapped.then(Tap::start);
         let mut platform = Platform::start(self.options(&intake));
         let mut invoke = |event: &Value| {
             platform.invoke(event, LIMIT).unwrap_or_else(|e| {
@@ -115,6 +125,7 @@ impl Session<'_> {
             });
         }
         let at_its_end = intake.received();
+        let sent = tap.map(|tap| tap.requests()).unwrap_or_default();
         let down = platform.shutdown("spindown").expect("there is an extension");
         let received = intake.received();
         assert_eq!(down.exit.and_then(|exit| exit.code), Some(0), "{down:?}");
@@ -123,7 +134,7 @@ impl Session<'_> {
         assert!(!said.iter().any(|line| line.contains("| WARN |") || line.contains("| ERROR |")), "{said:#?}");
         let lines = platform.telemetry().history().into_iter().filter(|event| event["type"] == "function");
         let lines = lines.map(|event| event["record"].clone()).collect();
-        Ran { invoked, at_its_end, received, lines, made }
+        Ran { invoked, at_its_end, received, lines, made, sent }
     }
 
     fn options(&self, intake: &Intake) -> Options {
@@ -146,9 +157,29 @@ impl Session<'_> {
                 function_env.extend(more.iter().map(own));
                 (Runtime::node(Path::new(TASK_ROOT)), "nodejs20.x", function_env)
             }
+            Language::Rust => {
+                let mut program = Program::new(Path::new(TASK_ROOT).join("bootstrap"), &[]);
+                program.directory = TASK_ROOT.into();
+                (Runtime::Process(program), "provided.al2023", Vec::new())
+            }
         };
         let mut both = intake.env();
         both.extend([("DD_SERVICE", "clients-test"), ("DD_ENV", "lab"), ("DD_VERSION", "1.2.3")].iter().map(own));
+        // The lab's intake is all of them.
+        let url = intake.url();
+        let profiles = format!("{url}/api/v2/profile");
+        let debugger = format!("{url}/api/v2/debugger");
+        let intakes = [
+            ("DD_APM_PROFILING_DD_URL", profiles.as_str()),
+            ("DD_APM_DEBUGGER_DD_URL", &debugger),
+            ("DD_APM_DEBUGGER_DIAGNOSTICS_DD_URL", &debugger),
+            ("DD_APM_TELEMETRY_DD_URL", &url),
+            ("DD_EVP_PROXY_CONFIG_DD_URL", &url),
+        ];
+        both.extend(intakes.iter().map(own));
+        if self.tapped {
+            both.push(own(&("DD_APM_RECEIVER_PORT", &tap::BEHIND.to_string())));
+        }
         both.extend(self.env.iter().map(own));
         Options {
             runtime,

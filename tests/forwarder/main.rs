@@ -159,7 +159,10 @@ fn a_flush_ends_at_its_deadline() {
     // A deadline that has passed: nothing is tried, the answer comes all the same if anybody reads it.
     worker
         .jobs
-        .send(Job { ticket: FlushTicket { id: 9, deadline: Instant::now(), last: false }, payloads: logs(&["4"]) })
+        .send(Job {
+            ticket: FlushTicket { id: 9, deadline: Instant::now(), ending: false, last: false },
+            payloads: logs(&["4"]),
+        })
         .unwrap();
     assert_eq!(worker.done.recv_timeout(PATIENCE).map(|done| (done.id, done.kept)), Ok((9, 4)));
     assert_eq!(intake.count(), 0);

@@ -50,7 +50,7 @@ impl Running {
 
     pub fn flush_until(&mut self, deadline: Instant, last: bool, payloads: Vec<Payload>) -> (u32, u32) {
         self.flushes += 1;
-        let ticket = FlushTicket { id: self.flushes, deadline, last };
+        let ticket = FlushTicket { id: self.flushes, deadline, ending: last, last };
         self.jobs.send(Job { ticket, payloads }).unwrap();
         let done = self.done.recv_timeout(PATIENCE).expect("a flush is answered");
         assert_eq!(done.id, self.flushes);

@@ -3,6 +3,7 @@
 //! each connection; they end with the process or when the server is dropped.
 
 use std::io::{self, Read, Write};
+use std::iter;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -116,8 +117,33 @@ fn write_answer(stream: &mut TcpStream, status: u16, headers: &[(&'static str, S
     stream.write_all(text.as_bytes())
 }
 
+/// The whole requests in what was `recorded` of a connection.
+pub fn requests(recorded: &[u8]) -> Vec<Incoming> {
+    let (mut rest, mut buffer) = (Recorded(recorded), Vec::new());
+    iter::from_fn(|| read_request(&mut rest, &mut buffer).ok().flatten()).collect()
+}
+
+/// A connection that was; whoever speaks into it speaks to nobody.
+struct Recorded<'a>(&'a [u8]);
+
+impl Read for Recorded<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Recorded<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The next request of the connection; `None` once the peer has closed it. `buffer` keeps what was read beyond it.
-fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Incoming>> {
+fn read_request(stream: &mut (impl Read + Write), buffer: &mut Vec<u8>) -> io::Result<Option<Incoming>> {
     let (mut request, head) = loop {
         if let Some(parsed) = parse_head(buffer)? {
             break parsed;
@@ -160,7 +186,7 @@ fn parse_head(buffer: &[u8]) -> io::Result<Option<(Incoming, usize)>> {
 }
 
 /// Appends one chunk to `body`; `false` at the last one, whose trailers are read too.
-fn read_chunk(stream: &mut TcpStream, buffer: &mut Vec<u8>, body: &mut Vec<u8>) -> io::Result<bool> {
+fn read_chunk(stream: &mut impl Read, buffer: &mut Vec<u8>, body: &mut Vec<u8>) -> io::Result<bool> {
     let line = take_line(stream, buffer)?;
     let digits = line.split(';').next().unwrap_or_default().trim();
     let length = usize::from_str_radix(digits, 16).map_err(io::Error::other)?;
@@ -173,7 +199,7 @@ fn read_chunk(stream: &mut TcpStream, buffer: &mut Vec<u8>, body: &mut Vec<u8>) 
     Ok(true)
 }
 
-fn take_line(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<String> {
+fn take_line(stream: &mut impl Read, buffer: &mut Vec<u8>) -> io::Result<String> {
     loop {
         if let Some(end) = buffer.windows(2).position(|w| w == b"\r\n") {
             let line = String::from_utf8_lossy(&buffer[..end]).into_owned();
@@ -187,7 +213,7 @@ fn take_line(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<String>
 }
 
 /// Moves `length` bytes of the connection to the end of `out`.
-fn take(stream: &mut TcpStream, buffer: &mut Vec<u8>, length: usize, out: &mut Vec<u8>) -> io::Result<()> {
+fn take(stream: &mut impl Read, buffer: &mut Vec<u8>, length: usize, out: &mut Vec<u8>) -> io::Result<()> {
     let buffered = length.min(buffer.len());
     out.extend(buffer.drain(..buffered));
     let missing = (length - buffered) as u64;
@@ -198,7 +224,7 @@ fn take(stream: &mut TcpStream, buffer: &mut Vec<u8>, length: usize, out: &mut V
     }
 }
 
-fn fill(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<bool> {
+fn fill(stream: &mut impl Read, buffer: &mut Vec<u8>) -> io::Result<bool> {
     let mut chunk = [0; 16 * 1024];
     let length = stream.read(&mut chunk)?;
     buffer.extend_from_slice(&chunk[..length]);

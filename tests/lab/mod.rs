@@ -21,10 +21,10 @@
 //! ```
 #![allow(dead_code, reason = "each test uses the part it needs")]
 
-mod http;
+pub mod http;
 pub mod intake;
 pub mod isolation;
-mod msgpack;
+pub mod msgpack;
 pub mod platform;
 pub mod proc;
 pub mod runtimes;

@@ -1,4 +1,5 @@
-//! Encodes JSON values as msgpack, for functions of the lab that send traces. Pure.
+//! Encodes JSON values as msgpack, for functions of the lab that send traces. What JSON does not have is an
+//! object of one key: `$bytes` with their numbers, `$pairs` with the keys and values of a map in turn. Pure.
 
 use serde_json::Value;
 
@@ -25,6 +26,17 @@ fn put(out: &mut Vec<u8>, value: &Value) {
         Value::Array(v) => {
             put_length(out, 0xdd, v.len());
             v.iter().for_each(|item| put(out, item));
+        }
+        Value::Object(v) if v.len() == 1 && v.contains_key("$bytes") => {
+            let numbers = v["$bytes"].as_array().into_iter().flatten();
+            let bytes: Vec<u8> = numbers.filter_map(|n| n.as_u64().and_then(|n| u8::try_from(n).ok())).collect();
+            put_length(out, 0xc6, bytes.len());
+            out.extend_from_slice(&bytes);
+        }
+        Value::Object(v) if v.len() == 1 && v.contains_key("$pairs") => {
+            let items = v["$pairs"].as_array().map(Vec::as_slice).unwrap_or_default();
+            put_length(out, 0xdf, items.len() / 2);
+            items.iter().for_each(|item| put(out, item));
         }
         Value::Object(v) => {
             put_length(out, 0xdf, v.len());

@@ -28,6 +28,14 @@ pub fn made_node_modules() -> Result<PathBuf, String> {
     run("node-env.sh", &["--made"])
 }
 
+/// The folder that holds the program of the Rust function, if it was made before.
+///
+/// # Errors
+/// What makes it, or why that cannot be, for people.
+pub fn made_rust() -> Result<PathBuf, String> {
+    run("rust-env.sh", &["--made"])
+}
+
 /// The folder of a function under `tests/functions`.
 pub fn function(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/functions").join(name)

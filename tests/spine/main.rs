@@ -6,15 +6,21 @@
 mod lab;
 
 mod daemon;
+mod endpoints;
 mod flush;
 mod lifecycle;
 mod outage;
 mod passthrough;
 mod relay;
+mod rules;
+mod sampling;
 mod settings;
 mod shutdown;
 mod signals;
 mod soak;
+mod stats;
+mod tracer;
+mod traces;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -150,7 +150,7 @@ fn a_bad_value_costs_itself() {
 }
 
 /// Runs `body` in a sandbox whose function folder has `yaml` as `datadog.yaml`.
-fn with_yaml(name: &str, yaml: &str, body: impl FnOnce()) {
+pub fn with_yaml(name: &str, yaml: &str, body: impl FnOnce()) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name.replace("::", "."));
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("datadog.yaml"), yaml).unwrap();

@@ -1,11 +1,13 @@
 //! Datadog's side: takes every payload after a delay, keeps it, and counts what is inside.
 
+use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use flate2::read::MultiGzDecoder;
 use serde_json::Value;
 
 use super::http::{Request, Response, serve};
@@ -32,6 +34,8 @@ pub struct Content {
     pub spans: u64,
     /// The sum of the points of all series.
     pub counted: f64,
+    /// Spans that stats were computed of.
+    pub hits: u64,
 }
 
 impl Intake {
@@ -70,6 +74,11 @@ pub fn content(arrivals: &[Arrival]) -> Content {
     for Arrival { request, .. } in arrivals {
         let body = match request.header("content-encoding") {
             Some("zstd") => zstd::decode_all(request.body.as_slice()).expect("zstd"),
+            Some("gzip") => {
+                let mut body = Vec::new();
+                MultiGzDecoder::new(request.body.as_slice()).read_to_end(&mut body).expect("gzip");
+                body
+            }
             _ => request.body.clone(),
         };
         match request.path.as_str() {
@@ -78,6 +87,7 @@ pub fn content(arrivals: &[Arrival]) -> Content {
                 content.lines += lines.len() as u64;
             }
             "/api/v0.2/traces" => content.spans += spans(&body),
+            "/api/v0.2/stats" => content.hits += hits(&body),
             "/api/v2/series" => content.counted += points(&serde_json::from_slice(&body).expect("JSON")),
             _ => {}
         }
@@ -89,6 +99,22 @@ fn points(payload: &Value) -> f64 {
     let series = payload["series"].as_array().expect("series");
     let points = series.iter().flat_map(|s| s["points"].as_array().expect("points"));
     points.filter_map(|p| p["value"].as_f64()).sum()
+}
+
+/// The sum of the values of all keys `Hits`: msgpack of strings before numbers, in which no other text is that one.
+fn hits(payload: &[u8]) -> u64 {
+    let mut rest = payload;
+    let mut sum = 0;
+    while let Some(at) = rest.windows(5).position(|window| window == b"\xa4Hits") {
+        rest = &rest[at + 5..];
+        let number = |bytes: usize| rest[1..=bytes].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        sum += match rest[0] {
+            small @ 0..0x80 => u64::from(small),
+            kind @ 0xcc..=0xcf => number(1 << (kind - 0xcc)),
+            kind => panic!("hits of kind {kind:#x}"),
+        };
+    }
+    sum
 }
 
 /// Counts `AgentPayload.tracerPayloads.chunks.spans`: the fields 5, 6 and 3.

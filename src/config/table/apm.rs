@@ -160,10 +160,10 @@ const SAMPLING: &[Row] = &[
     Row {
         env: &["APM_ERROR_TPS"],
         yaml: &["apm_config.errors_per_second"],
-        default: "10",
         form: "a number; 0 for none",
-        doc: "How many traces per second are kept for their errors though sampled out, where the extension decides.",
-        read: |c, v| put(&mut c.apm.sampling.error_tps, rate(v)),
+        doc: "How many traces per second are kept for their errors though sampled out, where the extension decides. \
+              Unset, 10.",
+        read: |c, v| put(&mut c.apm.sampling.error_tps, rate(v).map(Some)),
         ..PLAIN
     },
     Row {
@@ -365,6 +365,15 @@ const PROXY: &[Row] = &[
             c.apm.proxy.evp_max_payload = usize::try_from(bytes).unwrap_or_default();
             Ok(())
         },
+        ..PLAIN
+    },
+    Row {
+        env: &["REMOTE_CONFIGURATION_ENABLED"],
+        yaml: &["remote_configuration.enabled"],
+        default: "false",
+        form: BOOLEAN,
+        doc: "Whether tracers may poll Datadog for their configuration through /v0.7/config.",
+        read: |c, v| flag(&mut c.apm.proxy.remote_configuration, v),
         ..PLAIN
     },
     Row {

@@ -25,7 +25,7 @@ fn the_defaults_are_those_of_the_go_agent() {
             credit_cards: CardObfuscation { enabled: true, ..CardObfuscation::default() },
             ..Obfuscation::default()
         },
-        sampling: Sampling { error_tps: 10.0, ..Sampling::default() },
+        sampling: Sampling::default(),
         stats: Stats { by_span_kind: true, peer_tags_aggregation: true, ..Stats::default() },
         proxy: Proxy { evp_enabled: true, evp_max_payload: 10 << 20, openlineage_enabled: true, ..Proxy::default() },
         ..Apm::default()
@@ -151,7 +151,7 @@ fn lists_and_numbers() {
     }
     assert_eq!(apm(&[("DD_APM_PEER_TAGS", r#"["a", "b"]"#)], "").stats.peer_tags, ["a", "b"]);
     let sampling = apm(&[("DD_APM_MAX_TPS", "0.5"), ("DD_APM_ERROR_TPS", "0")], "").sampling;
-    assert_eq!((sampling.target_tps, sampling.error_tps), (Some(0.5), 0.0));
+    assert_eq!((sampling.target_tps, sampling.error_tps), (Some(0.5), Some(0.0)));
     let both = [("DD_APM_MAX_TPS", "1"), ("DD_APM_TARGET_TPS", "2")];
     assert_eq!(apm(&both, "").sampling.target_tps, Some(2.0));
     let yaml = "apm_config:\n  probabilistic_sampler: {enabled: true, sampling_percentage: 33.3, hash_seed: 22}\n";

@@ -87,7 +87,7 @@ fn push(outbox: &mut Outbox, names: &str) {
 
 /// A flush of 10 s with a limit of 5 s for each request.
 fn flush<F: FnMut(usize, u8) -> Does>(outbox: &mut Outbox, intake: &mut Intake<F>, last: bool) -> (u32, u32) {
-    let ticket = FlushTicket { id: 1, deadline: intake.now.mono + 10 * SECOND, last };
+    let ticket = FlushTicket { id: 1, deadline: intake.now.mono + 10 * SECOND, ending: last, last };
     let Tally { sent, kept } = outbox.flush(intake, ticket, 5 * SECOND);
     (sent, kept)
 }
@@ -278,7 +278,7 @@ fn no_attempt_starts_after_the_deadline() {
     let mut outbox = outbox();
     let mut intake = Intake::new(|_, _| Answer(202));
     push(&mut outbox, "ab");
-    let past = FlushTicket { id: 1, deadline: intake.now.mono, last: false };
+    let past = FlushTicket { id: 1, deadline: intake.now.mono, ending: false, last: false };
     assert_eq!(outbox.flush(&mut intake, past, SECOND), Tally { sent: 0, kept: 2 });
     assert_eq!(intake.asked(), "");
     // That is no failure of the intake.
@@ -302,7 +302,7 @@ fn attempts_are_limited_by_the_deadline_and_the_setting() {
     let mut wire = Limits(Stamp { mono: Instant::now(), wall_ms: 0 }, Vec::new());
     let mut outbox = outbox();
     push(&mut outbox, "abcde");
-    let ticket = FlushTicket { id: 1, deadline: wire.0.mono + 10 * SECOND, last: false };
+    let ticket = FlushTicket { id: 1, deadline: wire.0.mono + 10 * SECOND, ending: false, last: false };
     assert_eq!(outbox.flush(&mut wire, ticket, 5 * SECOND), Tally { sent: 4, kept: 1 });
     assert_eq!(wire.1, [5 * SECOND, 5 * SECOND, 4 * SECOND, SECOND]);
 }

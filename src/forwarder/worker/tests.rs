@@ -29,7 +29,7 @@ impl Wire for Hosts {
 fn jobs(ids: &[u64], payloads: usize) -> Receiver<Job> {
     let (tx, rx) = crossbeam_channel::bounded(ids.len());
     for &id in ids {
-        let ticket = FlushTicket { id, deadline: Instant::now() + Duration::from_secs(60), last: false };
+        let ticket = FlushTicket { id, deadline: Instant::now() + Duration::from_secs(60), ending: false, last: false };
         tx.send(Job { ticket, payloads: vec![payload(Route::Logs, Encoding::Zstd); payloads] }).unwrap();
     }
     rx
@@ -90,7 +90,7 @@ fn check_proxied(own: &[&str], open: &[&str], last: bool, flushes: &[(Vec<Payloa
     };
     let mut outboxes = Outboxes { own: made(own), proxied: Vec::new(), open: &open };
     for (payloads, expected) in flushes {
-        let ticket = FlushTicket { id: 1, deadline: Instant::now() + Duration::from_secs(60), last };
+        let ticket = FlushTicket { id: 1, deadline: Instant::now() + Duration::from_secs(60), ending: last, last };
         flush(&mut outboxes, &mut wire, ticket, payloads.clone(), Duration::from_secs(5));
         assert_eq!(std::mem::take(&mut wire.seen).join(" "), *expected);
     }
@@ -121,22 +121,61 @@ fn requests_that_are_passed_on_go_to_their_own_endpoints_and_last() {
     assert!(crate::diag::counters::get(Counter::PayloadsRefused) > before);
 }
 
-#[test]
-fn in_the_last_flush_the_signals_own_payloads_keep_their_share() {
-    struct Shares(Instant, Vec<(String, Duration)>);
-    impl Wire for Shares {
-        fn now(&self) -> Stamp {
-            Stamp { mono: self.0, wall_ms: 0 }
-        }
-        fn post(&mut self, target: &Target, _: &Payload, attempt: Attempt) -> Outcome {
-            self.1.push((target.host.clone(), attempt.timeout));
-            of_status(202, None)
-        }
-        fn reset(&mut self) {}
+/// Answers every request in no time, and keeps how long each might have taken.
+struct Shares(Instant, Vec<(String, Duration)>);
+
+impl Wire for Shares {
+    fn now(&self) -> Stamp {
+        Stamp { mono: self.0, wall_ms: 0 }
     }
+
+    fn post(&mut self, target: &Target, _: &Payload, attempt: Attempt) -> Outcome {
+        self.1.push((target.host.clone(), attempt.timeout));
+        of_status(202, None)
+    }
+
+    fn reset(&mut self) {}
+}
+
+/// Who is sent to with how many seconds in which of the flushes at the end: the first, or the last.
+#[test]
+fn at_the_end_each_endpoint_has_its_share_of_the_time() {
+    let traces = || payload(Route::Traces, Encoding::Zstd);
+    let intakes = [Intake::Profiles, Intake::Symbols, Intake::Telemetry, Intake::Debugger];
+    for (own, payloads, first, last) in [
+        (&["a"][..], vec![traces()], &[("a", 12)][..], &[][..]),
+        (&["a", "b"], vec![traces()], &[("a", 6)], &[("b", 12)]),
+        (&["a", "b", "c"], vec![traces()], &[("a", 4)], &[("b", 6), ("c", 12)]),
+        (
+            &["a", "b"],
+            [traces()].into_iter().chain(intakes.map(proxied)).collect(),
+            &[("a", 4)],
+            &[("b", 6), ("p", 3), ("p", 4), ("p", 6), ("p", 12)],
+        ),
+        // Nothing for the primary: its time is nobody else's.
+        (&["a"], vec![proxied(Intake::Profiles)], &[], &[("p", 12)]),
+    ] {
+        let mut wire = Shares(Instant::now(), Vec::new());
+        let mut outboxes = Outboxes { own: made(own), proxied: Vec::new(), open: &|_| made(&["p"]) };
+        for (payloads, expected, is_last) in [(payloads, first, false), (Vec::new(), last, true)] {
+            let deadline = wire.0 + Duration::from_secs(12);
+            let ticket = FlushTicket { id: 1, deadline, ending: true, last: is_last };
+            let tally = flush(&mut outboxes, &mut wire, ticket, payloads, Duration::from_secs(60));
+            let shares = std::mem::take(&mut wire.1);
+            let shares: Vec<_> = shares.iter().map(|(host, share)| (host.as_str(), share.as_secs())).collect();
+            assert_eq!(shares, expected, "{own:?} {is_last}");
+            let kept = if is_last { 0 } else { last.len() };
+            assert_eq!((tally.sent as usize, tally.kept as usize), (expected.len(), kept), "{own:?} {is_last}");
+        }
+    }
+}
+
+/// All at once in the last flush.
+#[test]
+fn the_signals_own_payloads_keep_their_share_beside_those_that_are_passed_on() {
     let mut wire = Shares(Instant::now(), Vec::new());
     let mut outboxes = Outboxes { own: made(&["a", "b"]), proxied: Vec::new(), open: &|_| made(&["p"]) };
-    let ticket = FlushTicket { id: 1, deadline: wire.0 + Duration::from_secs(12), last: true };
+    let ticket = FlushTicket { id: 1, deadline: wire.0 + Duration::from_secs(12), ending: true, last: true };
     let intakes = [Intake::Profiles, Intake::Symbols, Intake::Telemetry, Intake::Debugger];
     let payloads = [payload(Route::Traces, Encoding::Zstd)].into_iter().chain(intakes.map(proxied)).collect();
     flush(&mut outboxes, &mut wire, ticket, payloads, Duration::from_secs(60));
@@ -145,13 +184,13 @@ fn in_the_last_flush_the_signals_own_payloads_keep_their_share() {
 }
 
 #[test]
-fn in_the_last_flush_each_endpoint_has_its_share_of_the_time() {
+fn a_share_is_what_is_left_among_who_is_left() {
     let now = Instant::now();
-    let ticket = |last| FlushTicket { id: 1, deadline: now + Duration::from_secs(6), last };
-    for (last, elapsed, endpoints, expected) in
+    let ticket = |ending| FlushTicket { id: 1, deadline: now + Duration::from_secs(6), ending, last: ending };
+    for (ending, elapsed, endpoints, expected) in
         [(false, 0, 3, 6), (true, 0, 3, 2), (true, 2, 2, 4), (true, 4, 1, 6), (true, 0, 1, 6), (true, 9, 2, 9)]
     {
-        let shared = share(ticket(last), now + Duration::from_secs(elapsed), endpoints);
-        assert_eq!(shared.deadline, now + Duration::from_secs(expected), "{last} {elapsed} {endpoints}");
+        let shared = share(ticket(ending), now + Duration::from_secs(elapsed), endpoints);
+        assert_eq!(shared.deadline, now + Duration::from_secs(expected), "{ending} {elapsed} {endpoints}");
     }
 }

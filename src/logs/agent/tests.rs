@@ -21,7 +21,7 @@ fn line(second: u32, text: &str) -> String {
 }
 
 fn ticket(id: u64, last: bool) -> FlushTicket {
-    FlushTicket { id, deadline: Instant::now() + Duration::from_secs(5), last }
+    FlushTicket { id, deadline: Instant::now() + Duration::from_secs(5), ending: last, last }
 }
 
 /// Runs the agent over `messages` on this thread. Returns the logs it flushed, its events, its answers.

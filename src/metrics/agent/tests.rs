@@ -23,7 +23,7 @@ fn state(budget: usize) -> State {
 }
 
 fn ticket(id: u64) -> FlushTicket {
-    FlushTicket { id, deadline: Instant::now() + Duration::from_secs(5), last: false }
+    FlushTicket { id, deadline: Instant::now() + Duration::from_secs(5), ending: false, last: false }
 }
 
 fn json(payload: &Payload) -> serde_json::Value {

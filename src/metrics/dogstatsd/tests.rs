@@ -31,7 +31,7 @@ impl Rig {
     }
 
     fn ask(&self, id: u64) -> bool {
-        let ticket = FlushTicket { id, deadline: Instant::now() + Duration::from_secs(5), last: false };
+        let ticket = FlushTicket { id, deadline: Instant::now() + Duration::from_secs(5), ending: false, last: false };
         self.handle.as_ref().unwrap().flush(ticket)
     }
 
@@ -114,9 +114,9 @@ fn the_thread_ends_with_either_of_its_ends() {
     let (handle, requests) = requests().unwrap();
     let (out, inbox) = bounded(1);
     drop(inbox);
-    assert!(handle.flush(FlushTicket { id: 1, deadline: Instant::now(), last: true }));
+    assert!(handle.flush(FlushTicket { id: 1, deadline: Instant::now(), ending: true, last: true }));
     run(socket, 8192, requests, out);
-    assert!(!handle.flush(FlushTicket { id: 2, deadline: Instant::now(), last: true }));
+    assert!(!handle.flush(FlushTicket { id: 2, deadline: Instant::now(), ending: true, last: true }));
     // The other end: every rig above is dropped by its handle.
     drop(Rig::new(1));
 }
@@ -140,7 +140,7 @@ fn datagrams_the_kernel_drops_are_counted() {
     let (handle, requests) = requests().unwrap();
     let (out, inbox) = bounded(4);
     let thread = std::thread::spawn(move || run(socket, 8192, requests, out));
-    assert!(handle.flush(FlushTicket { id: 1, deadline: Instant::now(), last: false }));
+    assert!(handle.flush(FlushTicket { id: 1, deadline: Instant::now(), ending: false, last: false }));
     while !matches!(inbox.recv().unwrap(), Message::Flush(_)) {}
     assert!(counters::get(Counter::MetricsKernelDrops) >= before + 90);
     drop(handle);

@@ -47,16 +47,19 @@ impl Running {
 
     fn flush(&self, id: u64) {
         let deadline = Instant::now() + Duration::from_secs(60);
-        self.inbox.send(Message::Flush(FlushTicket { id, deadline, last: false })).unwrap();
+        self.inbox.send(Message::Flush(FlushTicket { id, deadline, ending: false, last: false })).unwrap();
     }
+}
+
+/// Spans of other resources are other spans; one of the same ids would be the same span sent again.
+fn span_id(resource: &str) -> u64 {
+    resource.bytes().fold(8, |id: u64, byte| id.wrapping_mul(31).wrapping_add(byte.into()))
 }
 
 /// A body of one trace with one span, whose resource is `resource`.
 fn body(resource: &str) -> Vec<u8> {
     let mut out = vec![0x91, 0x91, 0x83];
-    // A span of the same ids would be the same span sent again.
-    let span_id = resource.bytes().fold(8, |id: u64, byte| id.wrapping_mul(31).wrapping_add(byte.into()));
-    for (key, id) in [("trace_id", 7), ("span_id", span_id)] {
+    for (key, id) in [("trace_id", 7), ("span_id", span_id(resource))] {
         rmp::encode::write_str(&mut out, key).unwrap();
         rmp::encode::write_uint(&mut out, id).unwrap();
     }
@@ -175,6 +178,29 @@ fn a_panic_costs_the_message_it_happens_in() {
     drop(agent.inbox);
     agent.thread.join().unwrap();
     assert!(counters::get(Counter::Panics) >= before + 3);
+}
+
+#[test]
+fn what_a_panic_lost_may_come_again() {
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let agent = start_with(Tags::default(), move |state, message| {
+        if first.swap(false, std::sync::atomic::Ordering::Relaxed) {
+            // As far as the first stage: the span is known, and gone.
+            let span = super::super::span::Span { trace_id: 7, span_id: span_id("again"), ..Default::default() };
+            assert!(!state.stages.is_new(&span), "on purpose");
+        }
+        state.handle(message);
+    });
+    let (reply, outcome) = bounded(1);
+    let lost = Body::detached(body("again"));
+    agent.inbox.send(Message::Payload { body: lost, format: Format::V04, headers: Box::default(), reply }).unwrap();
+    assert!(outcome.recv().is_err());
+    agent.send(&body("again"), TracerHeaders::default()).unwrap();
+    agent.flush(1);
+    let job = agent.jobs.recv().unwrap().recv().unwrap();
+    assert_eq!(spans(&job).into_iter().map(|s| s.resource).collect::<Vec<_>>(), ["again"]);
+    drop(agent.inbox);
+    agent.thread.join().unwrap();
 }
 
 /// A request to be passed on, of `size` bytes; whether the agent keeps it.

@@ -31,6 +31,13 @@ const NOT_SQL: &[u8] = b"Non-parsable SQL query";
 /// Tags other than the query itself in which OpenTelemetry's tracers put the statement.
 const STATEMENTS: [&[u8]; 2] = [b"db.statement", b"db.query.text"];
 
+/// Tags with the stack of an error: Datadog's and OpenTelemetry's.
+const STACKS: [&[u8]; 2] = [b"error.stack", b"exception.stacktrace"];
+
+/// Tags that name the database: Datadog's first, then OpenTelemetry's old and new one. The first that names one whose
+/// dialect is known counts; some tracers say no more than "sql" in one of them.
+const DATABASES: [&[u8]; 3] = [b"db.type", b"db.system", b"db.system.name"];
+
 /// Bytes of texts outside the body, for one window, after which long texts are hidden whole; twice the body's length if
 /// that is more. Spans of a v0.5 payload may all use one long string: what is made of it must not be kept for each.
 const POOL: usize = 32 << 20;
@@ -70,10 +77,12 @@ impl Obfuscator {
         if self.settings.credit_cards.enabled && (span.digits || !span.events.is_empty()) {
             self.cards(span, body, store);
         }
-        if self.settings.remove_stack_traces
-            && let Some(stack) = store.find(span, b"error.stack", body)
-        {
-            store.replace(stack, HIDDEN);
+        if self.settings.remove_stack_traces {
+            for tag in STACKS {
+                if let Some(stack) = store.sole(span, tag, body) {
+                    store.replace(stack, HIDDEN);
+                }
+            }
         }
         match span.kind.of(body, &store.pool) {
             b"web" | b"http" => self.url(span, body, store),
@@ -100,13 +109,13 @@ impl Obfuscator {
         }
     }
 
-    /// What stands in place of the resource of client stats of this type, which have no database's type; `None` if it
-    /// stays.
-    pub fn resource(&mut self, kind: &[u8], resource: &[u8]) -> Option<Vec<u8>> {
+    /// What stands in place of the resource of client stats of this type, of this database (empty if unknown); `None` if
+    /// it stays.
+    pub fn resource(&mut self, kind: &[u8], database: &[u8], resource: &[u8]) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         match kind {
             b"sql" | b"cassandra" if !resource.is_empty() => {
-                if !self.scratch.sql.obfuscate(resource, Dialect::of(b""), &self.settings.sql, &mut out) {
+                if !self.scratch.sql.obfuscate(resource, Dialect::of(database), &self.settings.sql, &mut out) {
                     NOT_SQL.clone_into(&mut out);
                 }
             }
@@ -181,7 +190,8 @@ impl Obfuscator {
             return;
         }
         let Self { settings, scratch } = self;
-        let dialect = Dialect::of(store.meta(span, b"db.type", body).unwrap_or_default());
+        let named = DATABASES.iter().filter_map(|tag| store.meta(span, tag, body));
+        let dialect = named.map(Dialect::of).find(|dialect| *dialect != Dialect::Other).unwrap_or_default();
         let mut hide = |Scratch { sql, .. }: &mut Scratch, statement: &[u8], out: &mut Vec<u8>| {
             if !sql.obfuscate(statement, dialect, &settings.sql, out) {
                 out.extend_from_slice(NOT_SQL);
@@ -197,9 +207,7 @@ impl Obfuscator {
             store.set(span, b"sql.tables", scratch.sql.tables(), body);
         }
         // The same text twice, in memory once.
-        if store.find(span, b"sql.query", body).is_none() {
-            store.set(span, b"sql.query", b"", body);
-        }
+        store.set(span, b"sql.query", b"", body);
         let query = store.find(span, b"sql.query", body).and_then(|at| store.pairs.get_mut(at as usize));
         if let Some(query) = query {
             query.value = span.resource;
@@ -236,7 +244,8 @@ impl Scratch {
     }
 
     fn tag(&mut self, span: &Span, key: &[u8], body: &[u8], store: &mut Store, hide: &mut Hide<'_>) {
-        self.pair(store.find(span, key, body), body, store, hide);
+        let pair = store.sole(span, key, body);
+        self.pair(pair, body, store, hide);
     }
 }
 

@@ -99,6 +99,7 @@ fn tags_by_setting() {
         ("memcached", "memcached.command", "set k 0 0 1\r\nv", "set k 0 0 1"),
         ("mongodb", "mongodb.query", r#"{"a":1,"b":2}"#, r#"{"a":1,"b":"?"}"#),
         ("custom", "error.stack", "at main()\nat x()", "?"),
+        ("custom", "exception.stacktrace", "at main()\nat x()", "?"),
         ("custom", "error.message", "no", "no"),
     ] {
         check(&settings, kind, tag, value, expected);
@@ -139,7 +140,7 @@ fn resources() {
         ("sql", "", None),
         ("", "", None),
     ] {
-        let hidden = obfuscator.resource(kind.as_bytes(), resource.as_bytes());
+        let hidden = obfuscator.resource(kind.as_bytes(), b"", resource.as_bytes());
         assert_eq!(hidden.as_deref(), expected.map(str::as_bytes), "{kind}: {resource}");
     }
 }
@@ -154,6 +155,45 @@ fn statements() {
         assert_eq!(resource, not_sql);
         assert_eq!(tags, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
         assert_eq!(run(&defaults(), kind, "", &[]), (String::new(), vec![]));
+    }
+}
+
+#[test]
+fn the_database_decides_how_a_statement_is_read() {
+    // In MySQL double quotes are those of a string.
+    let statement = r#"SELECT a FROM t WHERE b = lower("x")"#;
+    let (string, name) = ("SELECT a FROM t WHERE b = lower ( ? )", "SELECT a FROM t WHERE b = lower ( x )");
+    for (tags, expected) in [
+        (&[][..], name),
+        (&[("db.type", "mysql")], string),
+        (&[("db.system", "mysql")], string),
+        (&[("db.system.name", "mariadb")], string),
+        (&[("db.type", "postgresql"), ("db.system", "mysql")], name),
+        (&[("db.type", "sql"), ("db.system", "mysql")], string),
+    ] {
+        assert_eq!(run(&defaults(), "sql", statement, tags).0, expected, "{tags:?}");
+    }
+    let mut obfuscator = Obfuscator::new(&defaults());
+    for (database, expected) in [("mysql", string), ("", name)] {
+        let hidden = obfuscator.resource(b"sql", database.as_bytes(), statement.as_bytes());
+        assert_eq!(hidden.as_deref(), Some(expected.as_bytes()), "stats of {database}");
+    }
+}
+
+#[test]
+fn what_is_hidden_is_hidden_twice_alike() {
+    let on = defaults();
+    for (kind, tag, value) in [
+        ("web", "http.url", "http://u:p@a.com/%7Ex/{b}?c#d"),
+        ("redis", "redis.raw_command", "SET k v\nGET k"),
+        ("mongodb", "mongodb.query", r#"{"a":[1,{"b":2}]"#),
+        ("sql", "db.statement", "SELECT * FROM t1 AS x WHERE a IN (1, 'b') -- c"),
+        ("cassandra", "db.query.text", "INSERT INTO t VALUES (1, 2), (3, 4)"),
+    ] {
+        let resource = if tag.starts_with("db.") { value } else { "GET k" };
+        let once = run(&on, kind, resource, &[(tag, value)]);
+        let tags: Vec<_> = once.1.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(run(&on, kind, &once.0, &tags), once, "{kind}: {value}");
     }
 }
 

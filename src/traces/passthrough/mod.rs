@@ -103,14 +103,17 @@ const ROWS: [Row; 19] = [
     below(relay("/evp_proxy/v3/", Intake::Events)),
     below(relay("/evp_proxy/v4/", Intake::Events)),
     relay("/tracer_flare/v1", Intake::Flares),
-    relay("/v0.7/config", Intake::Settings),
+    relay(SETTINGS, Intake::Settings),
     relay("/openlineage/api/v1/lineage", Intake::Lineage),
     lines("/dogstatsd/v1/proxy"),
     lines("/dogstatsd/v2/proxy"),
 ];
 
-/// What `/info` lists of these, as the Go agent names them. Remote configuration is not among them: a tracer that sees it
-/// polls for it, which is of no use in an environment that is frozen most of the time.
+/// Remote configuration: only if asked for, because a tracer that gets answers polls for it, every few seconds and over the
+/// network, in an environment that is frozen most of the time.
+const SETTINGS: &str = "/v0.7/config";
+
+/// What `/info` lists of these, as the Go agent names them.
 const LISTED: &[&str] = &[
     "/profiling/v1/input",
     "/debugger/v1/input",
@@ -124,6 +127,7 @@ const LISTED: &[&str] = &[
     "/evp_proxy/v3/",
     "/evp_proxy/v4/",
     "/tracer_flare/v1",
+    SETTINGS,
     "/openlineage/api/v1/lineage",
     "/dogstatsd/v1/proxy",
     "/dogstatsd/v2/proxy",
@@ -131,10 +135,11 @@ const LISTED: &[&str] = &[
 
 /// What `/info` lists of these under `settings`.
 pub fn listed(settings: &Proxy) -> impl Iterator<Item = &'static str> + Clone {
-    let (events, lineage) = (settings.evp_enabled, settings.openlineage_enabled);
-    let served = move |path: &&'static str| match path {
-        path if path.starts_with("/evp_proxy/") => events,
-        path if path.starts_with("/openlineage/") => lineage,
+    let Proxy { evp_enabled, openlineage_enabled, remote_configuration, .. } = *settings;
+    let served = move |path: &&'static str| match *path {
+        SETTINGS => remote_configuration,
+        path if path.starts_with("/evp_proxy/") => evp_enabled,
+        path if path.starts_with("/openlineage/") => openlineage_enabled,
         _ => true,
     };
     LISTED.iter().copied().filter(served)
@@ -212,6 +217,9 @@ impl Passthrough {
             }
             Intake::Lineage if !settings.openlineage_enabled => {
                 return Err(Response::text(500, "OpenLineage forwarder is OFF: Has been disabled in config\n"));
+            }
+            Intake::Settings if !settings.remote_configuration => {
+                return Err(Response::text(404, "remote configuration is off: DD_REMOTE_CONFIGURATION_ENABLED\n"));
             }
             _ => {}
         }

@@ -8,6 +8,7 @@ fn passthrough(change: impl FnOnce(&mut Config), lines: Option<Lines>) -> Passth
     let mut config = Config::load(&[], None).0;
     config.apm.proxy.evp_enabled = true;
     config.apm.proxy.openlineage_enabled = true;
+    config.apm.proxy.remote_configuration = true;
     config.apm.proxy.evp_max_payload = 1000;
     config.api_key = None;
     change(&mut config);
@@ -66,7 +67,10 @@ fn routes() {
         assert_eq!(route(path).map(|r| (r.0.action, &path[r.0.prefix..])), expected, "{path}");
     }
     assert!(LISTED.iter().all(|path| route(path).is_some()));
-    assert!(!LISTED.contains(&"/v0.7/config"));
+    for on in [false, true] {
+        let settings = Proxy { remote_configuration: on, ..Proxy::default() };
+        assert_eq!(listed(&settings).any(|path| path == "/v0.7/config"), on);
+    }
 }
 
 #[test]
@@ -105,12 +109,14 @@ fn what_is_off_says_so() {
     for (path, status, text) in [
         ("/evp_proxy/v2/x", 405, "EVPProxy is disabled: Has been disabled in config\n"),
         ("/evp_proxy/v2/api/v2/llmobs", 405, "EVPProxy is disabled: Has been disabled in config\n"),
+        ("/v0.7/config", 404, "remote configuration is off: DD_REMOTE_CONFIGURATION_ENABLED\n"),
         ("/openlineage/api/v1/lineage", 500, "OpenLineage forwarder is OFF: Has been disabled in config\n"),
     ] {
         let proxy = passthrough(
             |config| {
                 config.apm.proxy.evp_enabled = false;
                 config.apm.proxy.openlineage_enabled = false;
+                config.apm.proxy.remote_configuration = false;
             },
             None,
         );

@@ -2,24 +2,30 @@
 
 use super::{Pipeline, Request, Tally};
 use crate::diag::counters::{self, Counter};
+use crate::traces::chunk::UPPER_ID;
 use crate::traces::sampling::{self, Verdict};
 use crate::traces::span::Text;
 use crate::traces::stages::Fate;
 use crate::traces::{Chunk, chunk, encode};
 
 impl Pipeline {
-    /// The stages, in their order, over the spans of a window. `fate` is what an earlier window of the same trace decided.
+    /// The stages, in their order, over the spans of a window. `fate` is what an earlier window of the same trace decided;
+    /// `last` is whether there is no later one.
     pub(super) fn window(
         &mut self,
         body: &[u8],
         request: &mut Request<'_>,
         fate: &mut Option<Fate>,
+        last: bool,
         tally: &mut Tally,
     ) {
         let Self { spans, store, writer, .. } = self;
         let Request { headers, tagging, stages, now, full } = request;
         let service = tagging.service.as_bytes();
-        tally.plumbing += stages.clean(spans, body, store, service, *now) as u64;
+        stages.clean(spans, body, store, *now, &mut |span, store| {
+            tally.plumbing += 1;
+            writer.carry(store.meta(span, UPPER_ID, body));
+        });
         if spans.is_empty() {
             return;
         }
@@ -50,6 +56,9 @@ impl Pipeline {
         *fate = Some(Fate::Sampled(verdict));
         let priority = chunk.priority;
         writer.decided(priority);
+        if verdict == Verdict::SingleSpans {
+            writer.carry(chunk::upper_id(spans, body, store));
+        }
         if let Some(counter) = verdict.counter().filter(|_| verdict != Verdict::SingleSpans) {
             counters::add(counter, spans.len() as u64);
         }
@@ -67,11 +76,22 @@ impl Pipeline {
                     continue;
                 }
             }
-            let taken = writer.span(headers, |out| encode::span(span, &cx, out));
+            let taken = writer.span(headers, |out, carried| {
+                if !carried.is_empty() && store.find(span, UPPER_ID, body).is_none() {
+                    out.encoded(carried);
+                }
+                encode::span(span, &cx, out)
+            });
             *(if taken { &mut tally.accepted } else { &mut tally.too_large }) += 1;
+            if !taken || writer.is_full() {
+                writer.carry(chunk::upper_id(spans, body, store));
+            }
             if writer.is_full() {
                 writer.flush(tagging, *full);
             }
+        }
+        if !last {
+            writer.carry(chunk::upper_id(spans, body, store));
         }
         writer.end_chunk();
     }

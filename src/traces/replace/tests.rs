@@ -91,7 +91,9 @@ fn a_bad_rule_costs_itself_alone() {
     let (mut replacer, bad) = Replacer::new(&rules(&[("a", "x", "y"), ("b", "x(?=y)", ""), ("*", "y", "z")]));
     let said: Vec<_> = bad.iter().map(ToString::to_string).collect();
     assert_eq!(said.len(), 1);
-    assert!(said[0].starts_with(r#"rule 2 of DD_APM_REPLACE_TAGS, for "b", is ignored: correct its pattern ("#));
+    assert!(
+        said[0].starts_with(r#""x(?=y)" of rule 2 of DD_APM_REPLACE_TAGS, for "b", is ignored: correct its pattern ("#)
+    );
     assert_eq!(replacer.resource(b"y"), Some(b"z".to_vec()));
 }
 

@@ -24,7 +24,8 @@ impl Errors {
     /// As `settings` say: `DD_SERVERLESS_ERROR_SAMPLER_ENABLED` keeps all, else `DD_APM_ERROR_TPS` so many per second.
     #[must_use]
     pub fn new(settings: &apm::Sampling) -> Self {
-        let pace = (!settings.error_sampler && settings.error_tps > 0.0).then(|| Pace::new(settings.error_tps));
+        let target = settings.error_tps.unwrap_or(apm::Sampling::ERROR_TPS);
+        let pace = (!settings.error_sampler && target > 0.0).then(|| Pace::new(target));
         Self { pace, all: settings.error_sampler, hashes: Vec::new() }
     }
 

@@ -56,7 +56,7 @@ const PRESAMPLER_RATE: &[u8] = b"_dd1.sr.rapre";
 const TOLD_RATES: [&[u8]; 3] = [b"_dd.agent_psr", b"_dd.rule_psr", b"_sampling_priority_rate_v1"];
 
 /// Most traces as which one counts: what a tracer claims must not spoil the sums.
-const MAX_DROPPED: f64 = 1e9;
+const MAX_WEIGHT: f64 = 1e9;
 
 /// What becomes of a trace, and who decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,12 +84,6 @@ impl Verdict {
         matches!(self, Self::DropByUser | Self::DropByPriority | Self::DropByHash)
     }
 
-    /// The sampling priority that goes out, if not the tracer's.
-    #[must_use]
-    pub fn priority(self) -> Option<i32> {
-        (self == Self::SingleSpans).then_some(USER_KEEP)
-    }
-
     /// What counts the spans to which this happened; `None` if nothing did. With [`Verdict::SingleSpans`] these are the
     /// spans that go out; the others count as [`Counter::SampledOutByPriority`].
     #[must_use]
@@ -104,6 +98,17 @@ impl Verdict {
             Self::DropByHash => Counter::SampledOutByHash,
         })
     }
+}
+
+/// What becomes of a part of a trace about which `verdict` was given: of one that is dropped the spans stay that a rule of
+/// the tracer chose.
+pub fn rescue_singles(chunk: &mut Chunk<'_>, verdict: Verdict) -> Verdict {
+    let has_singles = || chunk.spans.iter().any(|span| is_single(span, chunk.body, chunk.store));
+    if verdict == Verdict::SingleSpans || verdict.is_drop() && has_singles() {
+        chunk.priority = Some(USER_KEEP);
+        return Verdict::SingleSpans;
+    }
+    verdict
 }
 
 /// Whether a rule of the tracer chose this span: it is kept though its trace is not.
@@ -142,19 +147,13 @@ impl Samplers {
     pub fn decide(&mut self, chunk: &mut Chunk<'_>, client_dropped: f64, now: u64) -> Verdict {
         let priority = chunk.priority.filter(|priority| *priority != NO_PRIORITY);
         let is_users = priority.is_some_and(|priority| !(AUTO_DROP..=AUTO_KEEP).contains(&priority));
-        let verdict = if let Some(hashed) = self.hashed.filter(|_| !is_users) {
-            self.by_hash(hashed, chunk, now)
-        } else {
-            if let Some(AUTO_DROP | AUTO_KEEP) = priority {
-                self.tell(chunk, priority == Some(AUTO_KEEP), client_dropped, now);
-            }
-            self.by_priority(chunk, priority, now)
-        };
-        if verdict.is_drop() && chunk.spans.iter().any(|span| is_single(span, chunk.body, chunk.store)) {
-            chunk.priority = Verdict::SingleSpans.priority();
-            return Verdict::SingleSpans;
+        if let Some(hashed) = self.hashed.filter(|_| !is_users) {
+            return self.by_hash(hashed, chunk, now);
         }
-        verdict
+        if let Some(AUTO_DROP | AUTO_KEEP) = priority {
+            self.tell(chunk, priority == Some(AUTO_KEEP), client_dropped, now);
+        }
+        self.by_priority(chunk, priority, now)
     }
 
     /// The answer for tracers: the same `Arc` until a rate changes.
@@ -236,9 +235,15 @@ impl Samplers {
 /// As how many traces the one with this `root` counts: itself, those that were sampled out before it by the rates it
 /// names, and `client_dropped`.
 fn weight(root: &Span, client_dropped: f64, body: &[u8], store: &Store) -> f32 {
-    let dropped = if client_dropped.is_finite() { client_dropped.clamp(0.0, MAX_DROPPED) } else { 0.0 };
+    let dropped = if client_dropped.is_finite() { client_dropped.clamp(0.0, MAX_WEIGHT) } else { 0.0 };
     let rates = rate(root, GLOBAL_RATE, body, store) * rate(root, PRESAMPLER_RATE, body, store);
-    (1.0 / rates + dropped).min(MAX_DROPPED) as f32
+    (1.0 / rates + dropped).min(MAX_WEIGHT) as f32
+}
+
+/// As how many spans one counts of a trace with this `root`, that was sampled before it got a priority.
+#[must_use]
+pub fn global_weight(root: &Span, body: &[u8], store: &Store) -> f64 {
+    (1.0 / rate(root, GLOBAL_RATE, body, store)).min(MAX_WEIGHT)
 }
 
 /// A rate that a span names; 1 if it names none, or nonsense.

@@ -4,6 +4,7 @@
 use super::signature;
 use crate::config::apm;
 use crate::traces::Chunk;
+use crate::traces::chunk::UPPER_ID;
 
 /// Values of the hash that are told apart.
 const BUCKETS: u32 = 0x4000;
@@ -59,12 +60,12 @@ impl Hashed {
         if !self.full_trace_id {
             return (lower << 64).to_be_bytes();
         }
-        let hex = |key: &str, digits: usize| {
-            let text = chunk.store.meta(root, key.as_bytes(), chunk.body)?;
+        let hex = |key: &[u8], digits: usize| {
+            let text = chunk.store.meta(root, key, chunk.body)?;
             let is_hex = !text.is_empty() && text.len() <= digits && text.iter().all(u8::is_ascii_hexdigit);
             is_hex.then(|| u128::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok()).flatten()
         };
-        let whole = hex("otel.trace_id", 32).or_else(|| Some(hex("_dd.p.tid", 16)? << 64 | lower));
+        let whole = hex(b"otel.trace_id", 32).or_else(|| Some(hex(UPPER_ID, 16)? << 64 | lower));
         whole.unwrap_or(lower).to_be_bytes()
     }
 }

@@ -71,6 +71,7 @@ impl Trace {
         let Self { store, spans, env, priority } = self;
         let mut chunk = Chunk { body: &[], store, spans, root: 0, env, priority: *priority, origin: None };
         let verdict = samplers.decide(&mut chunk, client_dropped, now);
+        let verdict = rescue_singles(&mut chunk, verdict);
         self.priority = chunk.priority;
         verdict
     }
@@ -85,11 +86,11 @@ impl Trace {
 }
 
 fn off() -> Sampling {
-    Sampling::default()
+    Sampling { error_tps: Some(0.0), ..Sampling::default() }
 }
 
 fn usual() -> Sampling {
-    Sampling { error_tps: 10.0, ..off() }
+    Sampling { error_tps: Some(10.0), ..off() }
 }
 
 fn hashed(percentage: f32) -> Sampling {
@@ -354,7 +355,7 @@ fn the_hash_of_an_id() {
 fn the_probabilistic_sampler_takes_the_tracers_place() {
     use Verdict::{DropByHash, DropByUser, Error, Keep, Rare, SingleSpans};
     let (none, all) = (hashed(0.0), hashed(100.0));
-    let errors = Sampling { error_tps: 10.0, ..none.clone() };
+    let errors = Sampling { error_tps: Some(10.0), ..none.clone() };
     let rare = Sampling { rare_sampler: true, ..none.clone() };
     let single = Row { metrics: &[("_dd.span_sampling.mechanism", 8.0)], ..CHILD };
     // After the verdict the priority, and whether the root names the sampler.

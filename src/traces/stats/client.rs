@@ -5,7 +5,6 @@ use std::borrow::Cow;
 
 use super::super::msgpack::{Fault, Number, Reader};
 use super::super::{DecodeError, TracerHeaders, names};
-use super::concentrator::MAX_RESOURCE;
 use super::payload::{self, About, Group, Writer};
 use super::wire;
 
@@ -27,8 +26,8 @@ pub trait Rules {
     /// Whether groups with this resource are kept.
     fn allows(&mut self, resource: &[u8]) -> bool;
 
-    /// The resource of a group of this type without what must not leave, if it has to change.
-    fn obfuscate(&mut self, kind: &[u8], resource: &[u8]) -> Option<Vec<u8>>;
+    /// The resource of a group of this type, of this database, without what must not leave, if it has to change.
+    fn obfuscate(&mut self, kind: &[u8], database: &[u8], resource: &[u8]) -> Option<Vec<u8>>;
 
     /// What the user's rules make of a resource, if they change it.
     fn resource(&mut self, resource: &[u8]) -> Option<Vec<u8>>;
@@ -219,7 +218,7 @@ impl ClientStats {
 
 /// What is true of every span of the agent made true of a group; `false` if the group is not wanted.
 fn put_right(texts: &mut [Cow<'_, [u8]>; payload::TEXTS.len()], status: &mut u64, source: &mut Source<'_>) -> bool {
-    let [service, name, resource, kind, ..] = texts;
+    let [service, name, resource, kind, .., database, _] = texts;
     let mut made = tag(service, MAX_NAME);
     if made.is_empty() {
         made.extend_from_slice(b"unnamed-service");
@@ -233,14 +232,14 @@ fn put_right(texts: &mut [Cow<'_, [u8]>; payload::TEXTS.len()], status: &mut u64
     *name = made.into();
     if resource.is_empty() {
         *resource = name.clone();
-    } else if resource.len() > MAX_RESOURCE {
-        *resource = names::cut(resource, MAX_RESOURCE).to_vec().into();
+    } else if resource.len() > names::MAX_RESOURCE {
+        *resource = names::cut(resource, names::MAX_RESOURCE).to_vec().into();
     }
     if !source.rules.allows(resource) {
         return false;
     }
     if source.headers.obfuscation_version == 0
-        && let Some(made) = source.rules.obfuscate(kind, resource)
+        && let Some(made) = source.rules.obfuscate(kind, database, resource)
     {
         *resource = made.into();
     }

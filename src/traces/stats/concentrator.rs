@@ -5,6 +5,7 @@
 //! has no room for a bin in the next bin; nothing is lost.
 
 use super::super::names;
+use super::super::sampling;
 use super::super::span::{Marks, Span, Store, Text};
 use super::super::tagging::Tagging;
 use super::super::{Chunk, TracerHeaders};
@@ -22,9 +23,6 @@ pub const BUCKET: u64 = 10_000_000_000;
 
 /// How many of the newest buckets a flush leaves: spans may still end in them.
 const KEPT: u64 = 2;
-
-/// The longest resource, in bytes.
-pub const MAX_RESOURCE: usize = 5000;
 
 /// The environment if nobody names one.
 const UNKNOWN_ENV: &str = "unknown-env";
@@ -165,7 +163,7 @@ impl Concentrator {
         let mut texts = [&b""[..]; key::TEXTS];
         texts[key::SERVICE] = get(span.service);
         texts[key::NAME] = get(span.name);
-        texts[key::RESOURCE] = names::cut(get(span.resource), MAX_RESOURCE);
+        texts[key::RESOURCE] = names::cut(get(span.resource), names::MAX_RESOURCE);
         texts[key::TYPE] = get(span.kind);
         texts[key::KIND] = kind;
         texts[key::METHOD] = found.method(body, store);
@@ -233,7 +231,7 @@ impl Concentrator {
                 writer.group(&buffer);
             }
         }
-        for stats in self.clients.drain(..) {
+        for stats in std::mem::take(&mut self.clients) {
             stats.write(&mut writer);
         }
         self.scratch = Scratch::default();
@@ -327,9 +325,8 @@ impl Common {
     fn of(chunk: &Chunk<'_>) -> Self {
         let origin = chunk.origin.map_or(&b""[..], |origin| origin.of(chunk.body, &chunk.store.pool));
         let root = chunk.spans.get(chunk.root);
-        let rate = root.and_then(|root| chunk.store.metric(root, b"_sample_rate", chunk.body));
         // A tracer that keeps one trace of ten says 0.1, and each of its spans stands for ten.
-        let weight = rate.filter(|&rate| rate > 0.0 && rate <= 1.0).map_or(1.0, f64::recip);
+        let weight = root.map_or(1.0, |root| sampling::global_weight(root, chunk.body, chunk.store));
         Self { weight, synthetics: origin.starts_with(b"synthetics"), place: None }
     }
 }

@@ -6,6 +6,8 @@ const fs = require("fs");
 const http = require("http");
 const StatsD = require("hot-shots");
 const tracer = require("dd-trace");
+const { fetchAgentInfo } = require("dd-trace/packages/dd-trace/src/agent/info");
+const { profiler } = require("dd-trace/packages/dd-trace/src/profiling");
 const { sendDistributionMetric, sendDistributionMetricWithDate } = require("datadog-lambda-js");
 
 const RECORD = "/tmp/spans.jsonl";
@@ -30,9 +32,13 @@ function described(span) {
     error: span.error,
     meta: span.meta,
     metrics: Object.fromEntries(Object.entries(span.metrics).map(([key, value]) => [key, String(value)])),
-    meta_struct: Object.keys(span.meta_struct ?? {}).sort(),
-    links: (span.span_links ?? JSON.parse(span.meta["_dd.span_links"] ?? "[]")).length,
-    events: (span.span_events ?? JSON.parse(span.meta.events ?? "[]")).map((event) => event.name),
+    meta_struct: span.meta_struct ?? {},
+    links: [], // the tracer has them in a tag
+    events: (span.span_events ?? []).map((event) => ({
+      name: event.name,
+      time: Math.round(event.startTime * 1e6),
+      attributes: event.attributes ?? {},
+    })),
   });
   const numbers = {
     trace_id: BigInt.asUintN(64, BigInt(id(span.trace_id))),
@@ -43,6 +49,13 @@ function described(span) {
   };
   const first = Object.entries(numbers).map(([name, value]) => `"${name}":${value}`);
   return `{${first.join(",")},${rest.slice(1)}`;
+}
+
+// Waits until the library has read what the agent says of itself, without which it keeps what is for LLM Observability.
+async function agentIsKnown() {
+  const noRequest = (body, options, done) => done(new Error("not read yet"));
+  const ask = (done) => fetchAgentInfo(tracer._tracer._url, (error) => done(!error), {}, noRequest);
+  while (!(await new Promise(ask))) await new Promise(setImmediate);
 }
 
 recordSpans();
@@ -62,8 +75,9 @@ const actions = {
       });
       await tracer.trace("shop.pay", { service: "payments", type: "http" }, async (pay) => {
         pay.addTags({ "http.method": "POST", "http.status_code": 201 });
-        pay.addLink({ context: order.context(), attributes: { why: "paid" } });
-        pay.addEvent("authorized", { attempt: 1 });
+        pay.addLink({ context: order.context(), attributes: { why: "paid", n: 2 } });
+        pay.addEvent("authorized", { attempt: 1, ok: true, rate: 0.5, by: "card", parts: ["a", "b"] }, 1795420800000);
+        pay.addEvent("nothing more to say", 1795420800004); // a time whose nanoseconds are exact
       });
       for (let index = 0; index < (event.many ?? 0); index++) {
         tracer.trace("shop.item", { resource: `item ${index}` }, (item) => item.setTag("index", index));
@@ -119,6 +133,37 @@ const actions = {
     console.error("an error\nof two lines");
     console.log(JSON.stringify({ level: "warn", message: "structured" }));
     if (event.raise) throw new RangeError("order 7 is lost");
+  },
+
+  // A profile, which is uploaded when the profiler stops; otherwise that takes a minute.
+  async profile() {
+    const stopped = new Promise((resolve) => profiler.once("stopped", resolve));
+    profiler.stop();
+    await stopped;
+  },
+
+  // Checkpoints of Data Streams Monitoring, which are sent at once in Lambda.
+  async streams() {
+    const carrier = {};
+    tracer.dataStreamsCheckpointer.setProduceCheckpoint("kafka", "orders", carrier);
+    tracer.dataStreamsCheckpointer.setConsumeCheckpoint("kafka", "orders", carrier);
+  },
+
+  // The stats that the library computes of its spans.
+  async stats() {
+    await new Promise((resolve) => tracer._tracer.flushAll(resolve));
+  },
+
+  // A span of LLM Observability and an evaluation of it.
+  async llm() {
+    const { llmobs } = tracer;
+    await agentIsKnown();
+    const exported = llmobs.trace({ kind: "workflow", name: "answer" }, (span) => {
+      llmobs.annotate(span, { inputData: "what is in stock?", outputData: "nothing", tags: { order: "7" } });
+      return llmobs.exportSpan(span);
+    });
+    llmobs.submitEvaluation(exported, { mlApp: "shop", label: "quality", metricType: "score", value: 0.5 });
+    llmobs.flush();
   },
 
   // Many requests at once over kept connections, as a busy tracer makes them.

@@ -3,15 +3,26 @@ every span that the tracer hands to its writer, so that a test can compare what 
 
 import json
 import logging
+import socketserver
+import sqlite3
+import threading
 import time
 from datetime import datetime, timedelta, timezone
 
+import redis
+import requests
 from datadog.dogstatsd import DogStatsd
 from datadog_lambda.metric import lambda_metric
 from ddtrace import tracer
+from ddtrace.data_streams import set_consume_checkpoint, set_produce_checkpoint
+from ddtrace.debugging._uploader import SignalUploader
 from ddtrace.internal import agent as ddtrace_agent
+from ddtrace.internal.datastreams import data_streams_processor
+from ddtrace.internal.remoteconfig.worker import remoteconfig_poller
+from ddtrace.internal.telemetry import telemetry_writer
 from ddtrace.internal.writer import NativeWriter
 from ddtrace.llmobs import LLMObs
+from ddtrace.profiling.profiler import Profiler
 
 RECORD = "/tmp/spans.jsonl"
 
@@ -44,9 +55,12 @@ def described(span):
         "error": span.error,
         "meta": dict(span._get_str_attributes()),
         "metrics": {key: repr(value) for key, value in span._get_numeric_attributes().items()},  # every digit
-        "meta_struct": sorted(span._get_meta_structs()),
-        "links": len(span._get_links()),
-        "events": [event.name for event in span._get_events()],
+        "meta_struct": span._get_meta_structs(),
+        "links": [link.to_dict() for link in span._get_links()],
+        "events": [
+            {"name": event.name, "time": event.time_unix_nano, "attributes": event.attributes}
+            for event in span._get_events()
+        ],
     }
 
 
@@ -73,8 +87,10 @@ def spans(event):
         with tracer.trace("shop.pay", service="payments", resource="POST /pay", span_type="http") as pay:
             pay.set_tag("http.method", "POST")
             pay.set_tag("http.status_code", 201)
-            pay.set_link(trace_id=order.trace_id, span_id=order.span_id)
-            pay._add_event("authorized", {"attempt": 1})
+            pay.set_link(order.trace_id, order.span_id, attributes={"why": "paid", "n": [1, 2]})
+            pay.set_link(2**128 - 2, 2**64 - 1, tracestate="dd=s:2", flags=1)
+            pay._add_event("authorized", {"attempt": 1, "ok": True, "rate": 0.5, "by": "card", "parts": ["a", "b"]}, 1795420800000000001)
+            pay._add_event("nothing more to say")
         for index in range(event.get("many", 0)):
             with tracer.trace("shop.item", resource=f"item {index}") as item:
                 item.set_metric("index", index)
@@ -148,9 +164,89 @@ def agent(event):
 
 
 def llm(event):
-    """A span of LLM Observability, whose content travels in a structure of the span."""
+    """A span of LLM Observability, whose content travels in a structure of the span, and an evaluation of it."""
     with LLMObs.workflow(name="answer") as span:
         LLMObs.annotate(span=span, input_data="what is in stock?", output_data="nothing", tags={"order": "7"})
+        exported = LLMObs.export_span(span)
+    LLMObs.submit_evaluation(span=exported, ml_app="shop", label="quality", metric_type="score", value=0.5)
+    LLMObs.flush()
+
+
+def profile(event):
+    """A profile, which is uploaded when the profiler stops; otherwise that takes a minute."""
+    sum(index * index for index in range(300_000))
+    Profiler._active_instance.stop(flush=True)
+
+
+def streams(event):
+    """Checkpoints of Data Streams Monitoring, sent as the processor's timer would."""
+    carrier = {}
+    set_produce_checkpoint("kafka", "orders", carrier.__setitem__)
+    set_consume_checkpoint("kafka", "orders", carrier.get)
+    data_streams_processor().periodic()
+
+
+def telemetry(event):
+    """What the library reports of itself."""
+    telemetry_writer.periodic(force_flush=True)
+
+
+def replay(event):
+    """An exception with the values of its variables, sent as the uploader's timer would."""
+    try:
+        with tracer.trace("shop.replay", resource="replay"):
+            stock = "none left"
+            raise LookupError(stock)
+    except LookupError:
+        SignalUploader._instance.periodic()
+
+
+def settings(event):
+    """Whether remote configuration would poll, which it must not, and what asking for it does."""
+    enabled = remoteconfig_poller.enable()
+    remoteconfig_poller.periodic()
+    return {"enabled": enabled}
+
+
+def statements(event):
+    """SQL through the integration of the standard library's database, in spans of its own."""
+    cursor = sqlite3.connect(":memory:").cursor()
+    cursor.execute("CREATE TABLE orders (id INTEGER, name TEXT)")
+    cursor.execute("INSERT INTO orders VALUES (7, 'alice'), (8, 'bob')")
+    cursor.execute("SELECT name FROM orders WHERE id = 7 AND name IN ('alice', 'carol') -- 4111111111111111")
+    try:
+        cursor.execute("SELECT secret FROM nowhere WHERE card = '4111111111111111'")
+    except sqlite3.OperationalError:
+        pass  # recorded by the integration
+
+
+class Obliging(socketserver.StreamRequestHandler):
+    """A Redis to which everything is fine."""
+
+    def handle(self):
+        while line := self.rfile.readline():
+            for _ in range(int(line[1:])):
+                self.rfile.read(int(self.rfile.readline()[1:]) + 2)
+            self.wfile.write(b"+OK\r\n")
+
+
+def commands(event):
+    """Commands of Redis through the integration of its client, one by one and in a pipeline."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Obliging) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with redis.Redis(port=server.server_address[1]) as client:
+            client.set("customer:7", "alice")
+            client.execute_command("AUTH", "secret")
+            client.pipeline(transaction=False).set("a", "1").get("b").execute()
+        server.shutdown()
+
+
+def calls(event):
+    """A call of the extension through the integration of an HTTP client, which is no span of the function's, and one of a
+    server with a password in its address, by hand, since the integration would leave that out."""
+    requests.get("http://127.0.0.1:8124/lambda/hello")
+    with tracer.trace("shop.call", resource="GET /accounts", span_type="http") as call:
+        call.set_tag("http.url", "HTTP://alice:secret@bank.test/%61ccounts/7?token=1")
 
 
 def handler(event, context):

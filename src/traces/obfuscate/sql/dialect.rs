@@ -19,7 +19,7 @@ pub enum Dialect {
     Sqlite,
 }
 
-/// The values of the tag `db.type`, in lower case: those that the agents document, and those that tracers send.
+/// What tags say of a database, in lower case: what the agents document, and what tracers send.
 const NAMES: &[(&str, Dialect)] = &[
     ("mssql", Dialect::SqlServer),
     ("sqlserver", Dialect::SqlServer),
@@ -34,12 +34,13 @@ const NAMES: &[(&str, Dialect)] = &[
     ("redshift", Dialect::Postgres),
     ("cockroachdb", Dialect::Postgres),
     ("oracle", Dialect::Oracle),
+    ("oracle.db", Dialect::Oracle),
     ("sqlite", Dialect::Sqlite),
     ("sqlite3", Dialect::Sqlite),
 ];
 
 impl Dialect {
-    /// The dialect that a value of `db.type` names, in any case.
+    /// The dialect that a tag names, in any case.
     #[must_use]
     pub fn of(name: &[u8]) -> Self {
         let found = NAMES.iter().find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name));
@@ -79,6 +80,8 @@ mod tests {
         check("postgresql", Dialect::Postgres);
         check("postgres", Dialect::Postgres);
         check("oracle", Dialect::Oracle);
+        check("Oracle.db", Dialect::Oracle);
         check("sqlite3", Dialect::Sqlite);
+        check("sql", Dialect::Other);
     }
 }

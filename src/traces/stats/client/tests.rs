@@ -20,8 +20,8 @@ impl Rules for Marked {
         resource != b"GET /health"
     }
 
-    fn obfuscate(&mut self, kind: &[u8], resource: &[u8]) -> Option<Vec<u8>> {
-        self.asked.push(format!("{} {}", String::from_utf8_lossy(kind), String::from_utf8_lossy(resource)));
+    fn obfuscate(&mut self, kind: &[u8], database: &[u8], resource: &[u8]) -> Option<Vec<u8>> {
+        self.asked.push([kind, database, resource].map(String::from_utf8_lossy).join(" "));
         (kind == b"sql").then(|| b"SELECT ?".to_vec())
     }
 
@@ -148,6 +148,7 @@ fn rules_apply_in_their_order() {
     let typed = |resource: &str, kind: &str, status| pb::ClientGroupedStats {
         r#type: kind.into(),
         http_status_code: status,
+        db_type: "mysql".into(),
         ..group(resource)
     };
     check_group(typed("SELECT 1", "sql", 0), typed("replaced", "sql", 0));
@@ -157,7 +158,7 @@ fn rules_apply_in_their_order() {
     check(&payload(vec![group("GET /health"), group("GET /")]), &TracerHeaders::default(), &kept);
 
     let body = rmp_serde::to_vec_named(&payload(vec![typed("SELECT 1", "sql", 0), group("GET /health")])).unwrap();
-    for (version, asked) in [(0, vec!["sql SELECT 1".to_owned()]), (1, vec![])] {
+    for (version, asked) in [(0, vec!["sql mysql SELECT 1".to_owned()]), (1, vec![])] {
         let headers = TracerHeaders { obfuscation_version: version, ..TracerHeaders::default() };
         let mut rules = Marked::default();
         let stats = read(&body, &headers, &mut rules).unwrap();

@@ -382,7 +382,7 @@ impl Rules for NoRules {
         true
     }
 
-    fn obfuscate(&mut self, _: &[u8], _: &[u8]) -> Option<Vec<u8>> {
+    fn obfuscate(&mut self, _: &[u8], _: &[u8], _: &[u8]) -> Option<Vec<u8>> {
         None
     }
 
