@@ -5,6 +5,8 @@
 mod connection;
 #[path = "traces/json.rs"]
 mod json;
+#[path = "traces/passed_on.rs"]
+mod passed_on;
 #[path = "traces/rules.rs"]
 mod rules;
 #[path = "traces/stages.rs"]

@@ -34,6 +34,10 @@ use crate::sys::clock;
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Limit for the body of an answer. The status has decided by then; the body only frees the connection.
 const BODY_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bytes of a request that are written at once. A TLS record holds as many.
+const OUTPUT_BUFFER: usize = 16 * 1024;
+/// Longest line of a request's head, in bytes, beside what an intake's own address adds: a line is written at once.
+pub(super) const LINE_MAX: usize = OUTPUT_BUFFER - 1024;
 /// Bytes of an answer that are read so that its connection can be used again; more closes it.
 const ANSWER_MAX: usize = 64 * 1024;
 /// Bytes of an error's body that are shown at debug level.
@@ -90,9 +94,9 @@ impl Client {
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            // ureq's 128 KiB each are zeroed at first use: 60 page faults. A TLS record holds 16 KiB.
+            // ureq's 128 KiB each are zeroed at first use: 60 page faults.
             .input_buffer_size(8 * 1024)
-            .output_buffer_size(16 * 1024)
+            .output_buffer_size(OUTPUT_BUFFER)
             .max_response_header_size(16 * 1024)
             .max_idle_connections_per_host(1)
             .max_idle_age(STALE_AFTER)

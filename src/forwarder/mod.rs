@@ -119,6 +119,15 @@ pub struct Request {
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
+impl Request {
+    /// Whether no line of its head is too long to be sent.
+    #[must_use]
+    pub fn fits(&self) -> bool {
+        let lines = self.headers.iter().map(|(name, value)| name.len() + value.len());
+        lines.chain([self.target.len()]).all(|length| length <= client::LINE_MAX)
+    }
+}
+
 /// How a body is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {

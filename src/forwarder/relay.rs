@@ -199,6 +199,10 @@ impl Relay {
 /// Reads an answer within its limit.
 fn answer(response: Response<Body>) -> Result<Answer, Error> {
     let (parts, body) = response.into_parts();
+    // The client asked for no other protocol (101), and no other status below 200 ends an exchange.
+    if parts.status.is_informational() {
+        return Err(Error::StatusCode(parts.status.as_u16()));
+    }
     let header = |name: &&'static str| {
         let values = parts.headers.get_all(*name).iter().filter_map(|v| v.to_str().ok());
         values.map(|value| (*name, value.to_owned())).collect::<Vec<_>>()

@@ -168,8 +168,9 @@ fn repaired(text: Text, body: &[u8], pool: &mut Vec<u8>) -> Text {
 fn meta<D: Dialect>(d: &D, reader: &mut Reader<'_>, store: &mut Store, span: &mut Span) -> Result<(), Fault> {
     let Some(count) = entries(reader, span)? else { return Ok(()) };
     if span.meta.count > 0 {
-        // A second map takes the place of the first.
-        span.known = Known::default();
+        // A second map under the same key: the last counts, and nothing of the first.
+        (span.known, span.inferred, span.network, span.digits) = (Known::default(), false, false, false);
+        span.marks.kind(b"");
     }
     let (start, first) = (reader.at(), store.pairs.len());
     for _ in 0..count {

@@ -181,3 +181,43 @@ fn a_wrong_number_of_traces_is_noticed() {
     let headers = TracerHeaders { trace_count: Some(1), ..quiet() };
     assert_eq!(run(&[0x91], Format::V04, &headers, &Tags::default()).tally.miscounted, 0);
 }
+
+/// A second map under the same key takes the place of the first, of which nothing is left.
+#[test]
+fn the_last_meta_counts() {
+    let mut body = vec![0x92];
+    for (id, metas) in [
+        (
+            1,
+            &[
+                &b"\x84\xa3env\xa3one\xa8http.url\xaahttp://u@h\xb0http.status_code\xa1x\xa7version\xa11"[..],
+                b"\x81\xa1k\xa1v",
+            ][..],
+        ),
+        (2, &[b"\x82\xa3env\xa3two\xa8http.url\xaahttp://u@i"]),
+    ] {
+        body.extend_from_slice(&[0x91, 0x80 | (3 + metas.len() as u8)]);
+        for (key, value) in [("trace_id", &[id][..]), ("span_id", &[id]), ("type", b"\xa3web")] {
+            text(&mut body, key);
+            body.extend_from_slice(value);
+        }
+        for meta in metas {
+            text(&mut body, "meta");
+            body.extend_from_slice(meta);
+        }
+    }
+    let outcome = run(&body, Format::V04, &quiet(), &Tags::default());
+    assert_eq!(outcome.result, Ok(()));
+    let span = |id, pairs| pb::Span {
+        service: "unnamed-service".into(),
+        name: "unnamed_operation".into(),
+        resource: "unnamed_operation".into(),
+        r#type: "web".into(),
+        duration: 0,
+        ..with_origin(with_meta(plain(id, id, 0), pairs))
+    };
+    let expected = [span(1, &[("k", "v")][..]), span(2, &[("env", "two"), ("http.url", "http://i")])];
+    assert_eq!(outcome.spans(), expected.iter().collect::<Vec<_>>());
+    let payload = &outcome.payloads[0];
+    assert_eq!((payload.env.as_str(), payload.app_version.as_str()), ("two", ""));
+}

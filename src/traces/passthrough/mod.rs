@@ -256,6 +256,10 @@ impl Passthrough {
             Action::Lines => return self.respond(&start),
         };
         let mut request = self.identity.request(head, intake, &head.path[route.0.prefix..]);
+        if !request.fits() {
+            count(Counter::ProxyRefused);
+            return Response::text(431, "a header or the query is longer than can be passed on\n");
+        }
         let mut bytes = start.take();
         if let Some(name) = name
             && rest.is_none()

@@ -119,8 +119,23 @@ impl Identity {
             _ => set(TAGS, &self.tags),
         }
         headers.push(("via".to_owned(), format!("trace-agent {}", crate::VERSION).into_bytes()));
-        Request { intake, subdomain: subdomain.to_owned(), target: format!("{path}{query}"), headers }
+        Request { intake, subdomain: subdomain.to_owned(), target: escaped(&[path, &query].concat()), headers }
     }
+}
+
+/// `target` with what no URL has, but some clients send, as `%XX`.
+fn escaped(target: &str) -> String {
+    let mut out = String::with_capacity(target.len());
+    for c in target.chars() {
+        match c {
+            '"' => out.push_str("%22"),
+            '#' => out.push_str("%23"),
+            '<' => out.push_str("%3C"),
+            '>' => out.push_str("%3E"),
+            _ => out.push(c),
+        }
+    }
+    out
 }
 
 /// The headers that concern more than the connection.

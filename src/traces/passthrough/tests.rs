@@ -152,6 +152,14 @@ fn answer(
     size: usize,
     agent: impl FnOnce(Payload) -> Option<Result<(), Payload>> + Send + 'static,
 ) -> (u16, String) {
+    answer_to(&head("POST", path, &[]), size, agent)
+}
+
+fn answer_to(
+    head: &Head,
+    size: usize,
+    agent: impl FnOnce(Payload) -> Option<Result<(), Payload>> + Send + 'static,
+) -> (u16, String) {
     let (to_agent, inbox) = bounded(1);
     let thread = thread::spawn(move || match inbox.recv() {
         Ok(Message::Proxied { payload, reply }) => agent(payload).map(|outcome| reply.send(outcome)),
@@ -159,8 +167,7 @@ fn answer(
         Err(_) => None,
     });
     let body = Body::detached(vec![b'x'; size]);
-    let response =
-        passthrough(|_| {}, None).relay(&head("POST", path, &[]), route(path).unwrap(), body, None, &to_agent);
+    let response = passthrough(|_| {}, None).relay(head, route(&head.path).unwrap(), body, None, &to_agent);
     drop(to_agent);
     thread.join().unwrap();
     (response.status, String::from_utf8(response.body).unwrap())
@@ -195,6 +202,10 @@ fn what_the_agent_does_not_take_is_passed_on_at_once() {
     assert_eq!(answer(path, 5, |payload| Some(Err(payload))), (502, no_way.to_owned()));
     assert_eq!(answer(path, STORED_MAX + 1, |_| panic!("too long for it")), (502, no_way.to_owned()));
     assert_eq!(answer("/v0.7/config", 5, |_| panic!("not for it")), (502, no_way.to_owned()));
+    // Another part of the platform than the path's own.
+    let named = |subdomain| head("POST", "/evp_proxy/v2/api/v2/llmobs", &[(evp::SUBDOMAIN, subdomain)]);
+    assert_eq!(answer_to(&named("api"), 5, |_| panic!("not for it")), (502, no_way.to_owned()));
+    assert_eq!(answer_to(&named("llmobs-intake"), 5, |_| Some(Ok(()))).0, 200);
     assert_eq!(answer(path, 5, |_| None), (500, "the trace agent failed on this request\n".to_owned()));
     let (to_agent, inbox) = bounded(1);
     drop(inbox);
