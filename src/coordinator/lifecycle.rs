@@ -46,8 +46,8 @@ pub struct Lifecycle {
     tickets: u64,
     /// Whether the last flush left something unsent.
     trouble: bool,
-    /// What the last flush took.
-    cost: Duration,
+    /// What the last flush with something to send took; `None` before the first.
+    cost: Option<Duration>,
     shutdown: Option<Shutdown>,
 }
 
@@ -72,6 +72,8 @@ struct Flush {
     started: Instant,
     deadline: Instant,
     waiting: Vec<Signal>,
+    /// Whether there was something to send.
+    worked: bool,
     kept: bool,
     then: Then,
 }
@@ -108,7 +110,7 @@ impl Lifecycle {
             flush: None,
             tickets: 0,
             trouble: false,
-            cost: Duration::ZERO,
+            cost: None,
             shutdown: None,
         }
     }
@@ -224,6 +226,7 @@ impl Lifecycle {
     pub fn on_flush_done(&mut self, now: Instant, done: &FlushDone) -> Vec<Action> {
         let Some(flush) = self.flush.as_mut().filter(|f| f.id == done.id) else { return Vec::new() };
         flush.waiting.retain(|s| *s != done.signal);
+        flush.worked |= done.sent > 0 || done.kept > 0;
         flush.kept |= done.kept > 0;
         if flush.waiting.is_empty() { self.end_flush(now, false) } else { Vec::new() }
     }
@@ -308,10 +311,11 @@ impl Lifecycle {
     }
 
     /// When to flush before `deadline` strikes: late enough to have most of the data, early enough to be done by then.
+    /// Nothing says how early that is before a flush was made, and the first makes the connections: as early as it gets.
     /// An invocation that has little time gets half of it, so that one whose end is never told does not hold `next`.
     fn guard(&self, deadline: Instant, now: Instant) -> Instant {
         let left = deadline.saturating_duration_since(now);
-        let guard = (self.cost * 2).clamp(GUARD.0, GUARD.1).min(left / 2);
+        let guard = self.cost.map_or(GUARD.1, |cost| (cost * 2).clamp(GUARD.0, GUARD.1)).min(left / 2);
         now + (left - guard)
     }
 
@@ -353,14 +357,23 @@ impl Lifecycle {
             Some(shutdown) if last => deadline::before(shutdown.deadline, ANSWER_MARGIN, now),
             _ => deadline,
         };
-        self.flush =
-            Some(Flush { id: ticket.id, started: now, deadline, waiting: SIGNALS.to_vec(), kept: false, then });
+        self.flush = Some(Flush {
+            id: ticket.id,
+            started: now,
+            deadline,
+            waiting: SIGNALS.to_vec(),
+            worked: false,
+            kept: false,
+            then,
+        });
         SIGNALS.iter().map(|signal| Action::Flush(*signal, ticket)).collect()
     }
 
     fn end_flush(&mut self, now: Instant, gave_up: bool) -> Vec<Action> {
         let Some(flush) = self.flush.take() else { return Vec::new() };
-        self.cost = now.saturating_duration_since(flush.started);
+        if flush.worked || gave_up {
+            self.cost = Some(now.saturating_duration_since(flush.started));
+        }
         self.trouble = gave_up || flush.kept;
         let mut actions = Vec::new();
         match flush.then {

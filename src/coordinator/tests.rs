@@ -83,9 +83,14 @@ impl Script {
 
     /// All signals answer the latest ticket; `kept` payloads stay with each.
     fn flushed(&mut self, ms: u64, kept: u32) {
+        self.answered(ms, 1, kept);
+    }
+
+    /// The same for `sent` payloads of each.
+    fn answered(&mut self, ms: u64, sent: u32, kept: u32) {
         let id = self.tickets.last().expect("a flush was ordered").id;
         for signal in SIGNALS {
-            let done = FlushDone { signal, id, sent: 1, kept };
+            let done = FlushDone { signal, id, sent, kept };
             let actions = self.lifecycle.on_flush_done(self.at(ms), &done);
             self.take(actions);
         }
@@ -196,8 +201,8 @@ fn a_flush_never_holds_past_the_functions_deadline() {
 fn data_is_flushed_before_the_deadline_strikes() {
     let mut s = Script::new(FlushStrategy::End, true);
     s.invoke(0, "a", 3_000);
-    assert_eq!(s.deadline(), Some(2_900));
-    s.tick(2_900);
+    assert_eq!(s.deadline(), Some(2_000));
+    s.tick(2_000);
     s.flushed(2_910, 0);
     s.check(&["flush", "permit"]);
     // The end came after all: what was written since goes out, and `next` is not permitted twice.
@@ -206,10 +211,27 @@ fn data_is_flushed_before_the_deadline_strikes() {
     s.check(&["flush"]);
 }
 
+/// Rows: how long the last flush took (`None` if there was nothing to send), and how long before the deadline the next is.
+#[test]
+fn the_guard_is_learned_from_flushes() {
+    for (took, guard) in [(None, 1_000), (Some(0), 100), (Some(50), 100), (Some(300), 600), (Some(3_000), 1_000)] {
+        let mut s = Script::new(FlushStrategy::End, true);
+        s.invoke(0, "a", 10_000);
+        s.runtime_done(0, "a");
+        match took {
+            Some(ms) => s.flushed(ms, 0),
+            None => s.answered(9, 0, 0),
+        }
+        s.check(&["flush", "permit"]);
+        s.invoke(10_000, "b", 10_000);
+        assert_eq!(s.deadline(), Some(20_000 - guard), "{took:?}");
+    }
+}
+
 /// Rows: what an invocation whose end is never told has left, and when `next` is let go.
 #[test]
 fn an_invocation_shorter_than_the_guard_is_guarded_from_its_middle_on() {
-    for (budget, guard) in [(300, 200), (150, 75), (50, 25), (0, 0)] {
+    for (budget, guard) in [(3_000, 2_000), (300, 150), (150, 75), (50, 25), (0, 0)] {
         let mut s = Script::new(FlushStrategy::End, true);
         s.invoke(0, "a", budget);
         assert_eq!(s.deadline(), Some(guard), "{budget}");

@@ -1,10 +1,11 @@
 //! Sampling through the shipped binary: the rates that tracers are told, and who keeps what they sampled out.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::lab::intake::Received;
+use crate::lab::platform::Invocation;
 use crate::lab::{Outcome, Runtime};
 use crate::tracer::{Answer, Connection, find, scene, span, v04};
 use crate::{AT_END, LIMIT, Scene, isolated};
@@ -21,17 +22,19 @@ fn priority(received: &Received, id: u64) -> Option<i64> {
     chunks.find(|chunk| chunk.spans.iter().any(|span| span.span_id == id)).map(|chunk| chunk.priority)
 }
 
-/// Asks until the rate of the service is below 1, for no longer than [`LIMIT`]: rates are made every five seconds.
-fn until_limited(connection: &mut Connection) -> Answer {
+/// A burst of traces, and then one at a time until the rate of the service is below 1, for no longer than [`LIMIT`]: rates
+/// are made every five seconds. All of it must reach the intake within the time of a flush, however fast this machine asks.
+fn until_limited(invocation: &Invocation, connection: &mut Connection) -> Answer {
     let begun = Instant::now();
-    let mut id = 0;
+    let mut traces = (1..).map(|id| trace(id, 1));
+    let mut count = 200;
     loop {
-        let traces: Vec<Value> = (0..200).map(|n| trace(id + n + 1, 1)).collect();
-        id += 200;
-        let answer = connection.ask(&v04(&json!(traces), &["Datadog-Rates-Payload-Version: 0"]));
+        let some: Vec<Value> = traces.by_ref().take(std::mem::replace(&mut count, 1)).collect();
+        let answer = connection.ask(&v04(&json!(some), &["Datadog-Rates-Payload-Version: 0"]));
         if answer.rate("s").is_some_and(|rate| rate < 1.0) || begun.elapsed() > LIMIT {
             return answer;
         }
+        invocation.busy(Duration::from_millis(10));
     }
 }
 
@@ -39,9 +42,9 @@ fn until_limited(connection: &mut Connection) -> Answer {
 fn a_target_is_told_to_tracers() {
     isolated("sampling::a_target_is_told_to_tracers", || {
         let mut scene = Scene::with(&[AT_END, ("DD_APM_TARGET_TPS", "2")], |options| {
-            options.runtime = Runtime::builtin(|_| {
+            options.runtime = Runtime::builtin(|invocation| {
                 let mut connection = Connection::open();
-                let answer = until_limited(&mut connection);
+                let answer = until_limited(invocation, &mut connection);
                 let (rate, default) = (answer.rate("s").unwrap(), answer.rate("").unwrap());
                 assert!(rate > 0.0 && rate < 1.0 && default > 0.0 && default <= rate, "{answer:?}");
                 // A tracer that does what it is told says so; one that does not is marked.

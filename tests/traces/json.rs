@@ -1,6 +1,9 @@
 //! JSON: the same spans as in msgpack.
 
+use proptest::prelude::*;
+
 use super::*;
+use generated::traces;
 use serde_json::json;
 use tracer::{json as body, span_json};
 

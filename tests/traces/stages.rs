@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::io::Read;
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// A process with its stages, over several requests.

@@ -1,6 +1,9 @@
 //! v0.7: what the payload and its chunks say of themselves.
 
+use proptest::prelude::*;
+
 use super::*;
+use generated::{distinct, traces, word};
 use tracer::v07;
 
 /// A payload that says nothing of itself.
