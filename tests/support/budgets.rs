@@ -8,11 +8,11 @@ pub const LAYER_BYTES: u64 = 1_600_000;
 pub const IDLE_RSS_KB: u64 = 3_000;
 /// Threads at that time: the coordinator, `next`, `signals`, three listeners, three aggregators.
 pub const IDLE_THREADS: usize = 9;
-/// Memory in kB that it has written to by then: stacks, heap, relocated pointers. Depends on the program alone.
-pub const IDLE_WRITTEN_KB: u64 = 436;
+/// Memory in kB that it has written to by then: stacks, heap, variables. Depends on the program alone.
+pub const IDLE_WRITTEN_KB: u64 = 300;
 /// Page faults without I/O up to that time. A third of them map the file, and how many pages one of those maps depends on
 /// the kernel, the file system and what is in the page cache.
-pub const START_FAULTS: u64 = 160;
+pub const START_FAULTS: u64 = 145;
 /// Start to the first `/next`, as a multiple of what a program on raw sockets needs for the same calls.
 pub const START_RATIO: f64 = 2.2;
 /// Microseconds of CPU for a span with 25 tags in a body of 2,000: received, processed, encoded, compressed, sent.
