@@ -3,3 +3,4 @@
 pub mod pattern;
 pub mod protobuf;
 pub mod rfc3339;
+pub mod sort;

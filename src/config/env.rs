@@ -53,7 +53,11 @@ impl<'a> Environment<'a> {
                 "LAMBDA_TASK_ROOT" => text.clone_into(&mut lambda.task_root),
                 _ => {
                     if let Some((prefix, key)) = split_prefix(name) {
-                        ours.push(Variable { key: key.to_ascii_uppercase(), prefix, name, value });
+                        let new = Variable { key: key.to_ascii_uppercase(), prefix, name, value };
+                        // Upper case sorts before lower case: of two spellings of a name the usual one comes first.
+                        let before =
+                            |v: &Variable<'_>| (v.prefix, v.key.as_str(), v.name) < (prefix, new.key.as_str(), name);
+                        ours.insert(ours.partition_point(before), new);
                     }
                 }
             }
@@ -66,8 +70,6 @@ impl<'a> Environment<'a> {
         or(&mut lambda.region, default_region);
         or(&mut lambda.region, "us-east-1");
         or(&mut lambda.task_root, TASK_ROOT);
-        // Upper case sorts before lower case: of two spellings of a name the usual one comes first.
-        ours.sort_unstable_by(|a, b| (a.prefix, &a.key, a.name).cmp(&(b.prefix, &b.key, b.name)));
         (Self(ours), lambda)
     }
 
@@ -92,16 +94,14 @@ pub fn yaml_path(env: &[(OsString, OsString)]) -> String {
 /// Our variables as `NAME=value` for the debug log, sorted, with what may be secret hidden.
 #[must_use]
 pub fn debug_environment(env: &[(OsString, OsString)]) -> Vec<String> {
-    let mut lines: Vec<String> = env
-        .iter()
-        .filter_map(|(name, value)| {
-            let name = name.to_str()?;
-            let (_, key) = split_prefix(name)?;
-            let hidden = table::is_secret(&key.to_ascii_uppercase());
-            Some(format!("{name}={}", shown(name, &value.to_string_lossy(), hidden)))
-        })
-        .collect();
-    lines.sort_unstable();
+    let mut lines = Vec::new();
+    for (name, value) in env {
+        let Some(name) = name.to_str() else { continue };
+        let Some((_, key)) = split_prefix(name) else { continue };
+        let hidden = table::is_secret(&key.to_ascii_uppercase());
+        let line = format!("{name}={}", shown(name, &value.to_string_lossy(), hidden));
+        lines.insert(lines.partition_point(|known| *known < line), line);
+    }
     lines
 }
 

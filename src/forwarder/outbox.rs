@@ -14,6 +14,7 @@ use super::endpoints::Target;
 use super::notice::Notices;
 use super::outcome::{Cause, Failure, Outcome, Progress};
 use super::{FlushTicket, Payload};
+use crate::codec::sort::sort_by;
 use crate::diag::counters::{Counter, add, count};
 
 /// Failed attempts at an endpoint in one flush; what is left after them is kept untried.
@@ -344,7 +345,7 @@ impl Outbox {
     /// Puts everything back in the order of arrival.
     fn settle(&mut self) {
         self.queue.extend(self.aside.drain(..));
-        self.queue.make_contiguous().sort_unstable_by_key(|held| held.number);
+        sort_by(self.queue.make_contiguous(), |a, b| a.number < b.number);
         for held in &mut self.queue {
             held.spurned = false;
         }

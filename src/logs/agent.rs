@@ -14,6 +14,7 @@ use super::batch::Batches;
 use super::entry::{Entry, Text};
 use super::mapper::Mapper;
 use super::rules::Rules;
+use crate::codec::sort::sort_by;
 use crate::config::{Config, Signal};
 use crate::diag::counters::{self, Counter};
 use crate::diag::repeat::Repeat;
@@ -91,7 +92,10 @@ fn read(text: &str, now_ms: u64) -> (Vec<Element<'_>>, u64) {
         }
     }
     if !elements.is_sorted_by_key(|element| element.time_ms) {
-        elements.sort_by_key(|element| element.time_ms);
+        // Those of one time stay in their order.
+        let mut numbered: Vec<_> = elements.into_iter().enumerate().collect();
+        sort_by(&mut numbered, |(i, a), (j, b)| (a.time_ms, i) < (b.time_ms, j));
+        elements = numbered.into_iter().map(|(_, element)| element).collect();
     }
     (elements, malformed)
 }

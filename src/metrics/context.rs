@@ -11,6 +11,7 @@ use std::rc::Rc;
 use super::Kind;
 use super::dogstatsd::parser::Metric;
 use super::settings::{Base, Settings};
+use crate::codec::sort::sort;
 
 /// Tags that tell an agent something about the sender and are not for the intake.
 const INSTRUCTIONS: [&str; 3] = ["dd.internal.entity_id:", "dd.internal.card:", "dd.internal.jmx_check_name:"];
@@ -122,7 +123,7 @@ impl Contexts {
             .filter(|tag| !tag.is_empty() && !INSTRUCTIONS.iter().any(|prefix| tag.starts_with(prefix)))
             .filter(|tag| !base.metrics.iter().any(|known| known == tag))
             .collect();
-        tags.sort_unstable();
+        sort(&mut tags);
         tags.dedup();
         let key = format!("{}{name}|{}", char::from(letter(kind)), tags.join(","));
         if let Some(&id) = self.known.get(key.as_str()) {

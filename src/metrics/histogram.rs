@@ -5,6 +5,7 @@
 //! than one percent.
 
 use super::sketch::Sketch;
+use crate::codec::sort::sort_by;
 
 /// Samples kept as they are.
 const EXACT: usize = 2048;
@@ -127,7 +128,7 @@ impl Histogram {
 
     /// Computes `wanted`, in order. Empty if there was no sample.
     pub fn statistics<'a>(&'a mut self, wanted: &'a [Statistic]) -> impl Iterator<Item = (Statistic, f64)> + 'a {
-        self.samples.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        sort_by(&mut self.samples, |a, b| a.0.total_cmp(&b.0).is_lt());
         let this = &*self;
         let wanted = if this.count == 0 { &[] } else { wanted };
         wanted.iter().map(move |&statistic| (statistic, this.compute(statistic)))

@@ -116,12 +116,12 @@ impl Slots {
         let now = self.server.now();
         let mut idle: Vec<(u64, Arc<Connection>)> =
             self.connections.iter().filter_map(Weak::upgrade).map(|c| (c.idle_since(), c)).collect();
-        idle.sort_unstable_by_key(|(since, _)| *since);
-        for (since, connection) in &idle {
-            if *since > now {
+        while let Some(longest) = (0..idle.len()).min_by_key(|i| idle[*i].0) {
+            let (since, connection) = idle.swap_remove(longest);
+            if since > now {
                 return Duration::from_nanos(since - now).min(RECHECK);
             }
-            if !Socket(&connection.stream).is_readable() && connection.evict(*since) {
+            if !Socket(&connection.stream).is_readable() && connection.evict(since) {
                 count(Counter::NetEvicted);
                 break;
             }

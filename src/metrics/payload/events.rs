@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use super::{Bodies, json_string, json_strings};
+use crate::codec::sort::sort;
 use crate::forwarder::{Payload, Route};
 use crate::metrics::dogstatsd::event::{Event, ServiceCheck};
 use crate::metrics::settings::{Base, Settings};
@@ -14,13 +15,14 @@ const DEFAULT_SOURCE: &str = "api";
 /// there can be, however many sources there are.
 #[must_use]
 pub fn events(events: &[(Event, u64)], settings: &Settings, base: &Base) -> Vec<Payload> {
-    let mut sorted: Vec<_> = events.iter().map(|(event, received)| (source(event), event, *received)).collect();
-    sorted.sort_by_key(|(source, ..)| *source);
+    let mut sorted: Vec<_> = events.iter().enumerate().map(|(i, (event, _))| (source(event), i)).collect();
+    sort(&mut sorted);
     let open = "{\"apiKey\":\"\",\"events\":{";
     let mut bodies =
         Bodies::new(Route::Events, settings.compression_level, open, b"", b"]},\"internalHostname\":\"\"}");
     let mut last = None;
-    for (source, event, received) in sorted {
+    for (source, i) in sorted {
+        let (event, received) = &events[i];
         bodies.entry(|out, first| {
             if first || last != Some(source) {
                 out.extend_from_slice(if first { b"" } else { b"]," });
@@ -29,7 +31,7 @@ pub fn events(events: &[(Event, u64)], settings: &Settings, base: &Base) -> Vec<
             } else {
                 out.push(b',');
             }
-            write_event(out, event, received, base);
+            write_event(out, event, *received, base);
         });
         last = Some(source);
     }

@@ -1,6 +1,7 @@
 //! What is around the traces in each format, down to one trace after the other. Pure.
 
 use super::{Pipeline, Request, Tally};
+use crate::codec::sort::sort;
 use crate::traces::decode::{self, Dialect, Indexed, Inline};
 use crate::traces::msgpack::{Fault, Reader};
 use crate::traces::payload::Given;
@@ -114,7 +115,7 @@ impl Pipeline {
             }
             Ok(())
         });
-        places.sort_unstable();
+        sort(&mut places);
         for trace in places.chunk_by(|a, b| a.0 == b.0) {
             buffer.clear();
             buffer.push(0xdd);

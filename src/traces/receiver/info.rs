@@ -9,6 +9,7 @@ use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 
 use super::MAX_BODY;
 use super::routes::ROUTES;
+use crate::codec::sort::sort;
 use crate::config::Config;
 use crate::config::apm::{Filters, JsonObfuscation, Obfuscation, ReplaceRule, SqlObfuscation, TagFilter};
 use crate::traces::passthrough;
@@ -158,7 +159,7 @@ fn peer_tags(further: &[String], aggregated: bool) -> Value<'_> {
         return List(Vec::new());
     }
     let mut keys: Vec<&str> = peer::KEYS.iter().copied().chain(further.iter().map(String::as_str)).collect();
-    keys.sort_unstable();
+    sort(&mut keys);
     keys.dedup();
     List(keys.into_iter().map(Text).collect())
 }

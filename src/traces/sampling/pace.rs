@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::codec::sort::sort_by;
+
 /// How long a count goes on.
 const BUCKET: Duration = Duration::from_secs(5);
 
@@ -162,7 +164,7 @@ fn rotate(counts: &mut Counts, before: usize, steps: usize, now: usize) -> f64 {
 
 /// What each signature may have of `target`, if those that need less leave the rest to the others.
 fn share(mut target: f64, seen: &mut [f64]) -> f64 {
-    seen.sort_unstable_by(f64::total_cmp);
+    sort_by(seen, |a, b| a.total_cmp(b).is_lt());
     let mut left = seen.len();
     let mut share = target / left.max(1) as f64;
     for &tps in &*seen {

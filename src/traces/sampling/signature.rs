@@ -1,6 +1,7 @@
 //! What makes two spans, two traces or two services alike to the samplers: FNV-1a over their names, with the Go agent's
 //! choice of fields (spec: traces 4.6). Pure.
 
+use crate::codec::sort::sort;
 use crate::traces::Chunk;
 use crate::traces::span::Span;
 
@@ -45,7 +46,7 @@ pub fn span(chunk: &Chunk<'_>, span: &Span, env: &str, with_resource: bool) -> u
 pub fn trace(chunk: &Chunk<'_>, hashes: &mut Vec<u32>) -> u32 {
     hashes.clear();
     hashes.extend(chunk.spans.iter().map(|each| span(chunk, each, chunk.env, false)));
-    hashes.sort_unstable();
+    sort(hashes);
     hashes.dedup();
     let root = chunk.spans.get(chunk.root).map_or(0, |root| span(chunk, root, chunk.env, true));
     hashes.iter().fold(root, |hash, each| hash ^ each)

@@ -14,6 +14,7 @@ use super::groups::{Group, Groups};
 use super::key::{self, Key, Numbers};
 use super::payload::{self, About, Writer};
 use super::tags::{Found, Tags};
+use crate::codec::sort::sort_by;
 use crate::config::apm;
 use crate::diag::counters::{self, Counter};
 use crate::forwarder::Payload;
@@ -212,7 +213,7 @@ impl Concentrator {
         let due = |start| force || start <= now.saturating_sub(KEPT * BUCKET);
         self.oldest = align(now).saturating_sub(if force { 0 } else { (KEPT - 1) * BUCKET });
         let mut buckets: Vec<Bucket> = self.buckets.extract_if(.., |bucket| due(bucket.start)).collect();
-        buckets.sort_by(|a, b| (&a.facts, a.start).cmp(&(&b.facts, b.start)));
+        sort_by(&mut buckets, |a, b| (&a.facts, a.start) < (&b.facts, b.start));
         let mut writer = Writer::default();
         let (mut facts, mut buffer): (&[u8], Vec<u8>) = (&[], Vec::new());
         for bucket in &buckets {

@@ -4,6 +4,7 @@
 use super::super::span::{Span, Store, Text};
 use super::key::{MIX, fold, same, word};
 use super::{grpc, peer};
+use crate::codec::sort::sort;
 use crate::config::apm;
 
 /// The keys that are always looked for, by the places below.
@@ -72,7 +73,7 @@ impl Tags {
             let own = settings.peer_tags.iter().map(String::as_str).take(MAX_OWN);
             keys.extend(peer::KEYS.iter().copied().chain(own).map(|key| (key, true)));
             // As they go out.
-            keys[FIXED.len()..].sort_unstable();
+            sort(&mut keys[FIXED.len()..]);
         }
         let slots = vec![(0, 0); (SPARSE * keys.len()).next_power_of_two()];
         let mut tags = Self { keys: Vec::new(), is_peer: Vec::new(), slots };
