@@ -86,7 +86,7 @@ fn spans_of_version_0_4_arrive_with_their_structures() {
 }
 
 /// Settings that switch on all of the library that talks to the agent.
-const PRODUCTS: [(&str, &str); 9] = [
+const PRODUCTS: [(&str, &str); 8] = [
     ("DD_PROFILING_ENABLED", "true"),
     ("DD_DATA_STREAMS_ENABLED", "true"),
     ("DD_LLMOBS_ENABLED", "1"),
@@ -94,7 +94,6 @@ const PRODUCTS: [(&str, &str); 9] = [
     ("DD_LLMOBS_AGENTLESS_ENABLED", "0"),
     ("DD_EXCEPTION_REPLAY_ENABLED", "true"),
     ("DD_INSTRUMENTATION_TELEMETRY_ENABLED", "true"),
-    ("DD_REMOTE_CONFIGURATION_ENABLED", "true"),
     ("DD_TRACE_STATS_COMPUTATION_ENABLED", "true"),
 ];
 

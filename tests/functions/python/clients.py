@@ -202,7 +202,7 @@ def replay(event):
 
 
 def settings(event):
-    """Whether remote configuration would poll, which it must not, and what asking for it does."""
+    """Whether remote configuration would poll, and what asking for it does."""
     enabled = remoteconfig_poller.enable()
     remoteconfig_poller.periodic()
     return {"enabled": enabled}
