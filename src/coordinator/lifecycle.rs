@@ -55,12 +55,13 @@ pub struct Lifecycle {
 #[derive(Debug)]
 struct Invocation {
     request_id: String,
+    began: Instant,
     deadline: Instant,
     decision: Decision,
     done: bool,
     reported: bool,
-    /// When to flush before the deadline strikes; `None` once that is done.
-    guard: Option<Instant>,
+    /// Whether the flush before the deadline strikes is done.
+    guarded: bool,
     /// When to flush because the invocation has run for so long.
     long: Instant,
 }
@@ -120,7 +121,7 @@ impl Lifecycle {
     pub fn deadline(&self) -> Option<Instant> {
         let flush = self.flush.as_ref().map(|f| f.deadline);
         let drain = self.shutdown.as_ref().and_then(|s| s.drain);
-        let invocation = self.running().map(|i| i.guard.map_or(i.long, |guard| guard.min(i.long)));
+        let invocation = self.running().map(|i| if i.guarded { i.long } else { self.guard(i).min(i.long) });
         [flush, drain, invocation].into_iter().flatten().min()
     }
 
@@ -141,11 +142,12 @@ impl Lifecycle {
         }
         self.invocation = Some(Invocation {
             request_id: invoke.request_id.clone(),
+            began: now,
             deadline,
             decision,
             done: false,
             reported: false,
-            guard: Some(self.guard(deadline, now)),
+            guarded: false,
             long: now + self.policy.long_invocation(),
         });
         let mut actions = self.begin(now, decision);
@@ -260,14 +262,15 @@ impl Lifecycle {
             actions = self.end_flush(now, true);
         }
         let again = self.policy.long_invocation();
+        let guard = self.running().filter(|i| !i.guarded).map(|i| self.guard(i));
         let Some(invocation) = self.invocation.as_mut().filter(|i| !i.done && self.shutdown.is_none()) else {
             return actions;
         };
         if invocation.long <= now {
             invocation.long = now + again;
             actions.extend(self.flush_beside(now));
-        } else if invocation.guard.is_some_and(|at| at <= now) {
-            invocation.guard = None;
+        } else if guard.is_some_and(|at| at <= now) {
+            invocation.guarded = true;
             actions.extend(self.flush_now(now, Then::Permit));
         }
         actions
@@ -291,7 +294,7 @@ impl Lifecycle {
         match invocation.decision {
             Decision::AtEnd => self.flush_now(now, Then::Permit),
             // A flush before the deadline took `next` along; what came since must not wait for the next invocation.
-            _ if invocation.guard.is_none() && !self.next_waits => self.flush_beside(now),
+            _ if invocation.guarded && !self.next_waits => self.flush_beside(now),
             _ => Vec::new(),
         }
     }
@@ -310,13 +313,14 @@ impl Lifecycle {
         if shutdown.settled <= now { self.flush_last(now) } else { Vec::new() }
     }
 
-    /// When to flush before `deadline` strikes: late enough to have most of the data, early enough to be done by then.
-    /// Nothing says how early that is before a flush was made, and the first makes the connections: as early as it gets.
-    /// An invocation that has little time gets half of it, so that one whose end is never told does not hold `next`.
-    fn guard(&self, deadline: Instant, now: Instant) -> Instant {
-        let left = deadline.saturating_duration_since(now);
-        let guard = self.cost.map_or(GUARD.1, |cost| (cost * 2).clamp(GUARD.0, GUARD.1)).min(left / 2);
-        now + (left - guard)
+    /// When to flush before the deadline of `invocation` strikes: late enough to have most of the data, early enough to be
+    /// done by then. Nothing says how early that is before a flush was made, and the first makes the connections: as early
+    /// as it gets. An invocation that has little time gets half of it, so that one whose end is never told does not hold
+    /// `next`.
+    fn guard(&self, invocation: &Invocation) -> Instant {
+        let guard = self.cost.map_or(GUARD.1, |cost| (cost * 2).clamp(GUARD.0, GUARD.1));
+        let half = invocation.deadline.saturating_duration_since(invocation.began) / 2;
+        deadline::before(invocation.deadline, guard.min(half), invocation.began)
     }
 
     /// Flushes every signal; the answers are awaited for as long as an invocation may be held.

@@ -246,17 +246,20 @@ fn the_deadline_is_that_of_the_event() {
 fn a_timeout_finds_the_data_at_the_intake() {
     isolated("shutdown::a_timeout_finds_the_data_at_the_intake", || {
         for env in [AT_END, RARELY] {
-            let mut scene = Scene::with(&[env], |options| {
-                options.runtime = Runtime::builtin(function);
+            let mut scene = Scene::with(&[env, ("DD_LOCAL_TEST", "true")], |options| {
+                options.runtime = Runtime::builtin(|invocation| {
+                    let outcome = function(invocation);
+                    post("/lambda/flush");
+                    outcome
+                });
                 // No time for anything at SHUTDOWN.
                 options.shutdown_budget = Duration::ZERO;
                 options.runtime_grace = Duration::ZERO;
             });
             // A flush that took long makes the next one early enough.
-            scene.fault(Fault::slow(Duration::from_millis(250)));
+            scene.fault(Fault::slow(Duration::from_millis(300)));
             scene.invoke(1);
-            scene.intake.heal();
-            let limit = Duration::from_millis(1500);
+            let limit = Duration::from_millis(2500);
             let invoked = scene.platform.invoke(&json!({"n": 2, "then": "hang"}), limit).unwrap();
             assert_eq!(invoked.status, Status::Timeout, "{env:?}");
             assert_eq!(arrived(&scene.intake.received(), 2), ONCE, "{env:?}");
