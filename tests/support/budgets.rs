@@ -1,9 +1,9 @@
 //! The budgets, in one place. They only go down: whoever makes something smaller lowers the number.
 
 /// Bytes of the stripped x86_64 release binary.
-pub const BINARY_BYTES: u64 = 3_280_000;
+pub const BINARY_BYTES: u64 = 3_220_000;
 /// Bytes of a layer's archive.
-pub const LAYER_BYTES: u64 = 1_600_000;
+pub const LAYER_BYTES: u64 = 1_575_000;
 /// Resident memory in kB once everything is started and no invocation has come.
 pub const IDLE_RSS_KB: u64 = 3_000;
 /// Threads at that time: the coordinator, `next`, `signals`, three listeners, three aggregators.
